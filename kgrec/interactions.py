@@ -1,0 +1,119 @@
+"""Interactions as arrays: who met which item, how, when and how strongly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from kgrec.errors import ShapeError
+
+TimeKind = Literal["seconds", "position", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Interactions:
+    """Interactions sorted by user, then time, then the order of the file; build with `of`."""
+
+    user: npt.NDArray[np.int32]
+    """Index of the user, (n,), non-decreasing."""
+    item: npt.NDArray[np.int32]
+    """Index of the item, (n,)."""
+    behaviour: npt.NDArray[np.uint8]
+    """Index into `behaviours`, (n,)."""
+    time: npt.NDArray[np.int64]
+    """Unix seconds, or the position in the user's history, or zeros; see `time_kind`, (n,)."""
+    weight: npt.NDArray[np.float32]
+    """Weight of the behaviour times that of the row, >= 0, (n,)."""
+    start: npt.NDArray[np.int64]
+    """Rows of user u are start[u]:start[u + 1], (n_users + 1,)."""
+    n_users: int
+    n_items: int
+    behaviours: tuple[str, ...] = ("interaction",)
+    time_kind: TimeKind = "none"
+    target: int | None = None
+    """The behaviour to predict; None when every one counts."""
+
+    @staticmethod
+    def of(
+        user: npt.ArrayLike,
+        item: npt.ArrayLike,
+        *,
+        n_users: int,
+        n_items: int,
+        behaviour: npt.ArrayLike | None = None,
+        time: npt.ArrayLike | None = None,
+        weight: npt.ArrayLike | None = None,
+        behaviours: tuple[str, ...] = ("interaction",),
+        time_kind: TimeKind | None = None,
+        target: int | None = None,
+    ) -> Interactions:
+        """Checks the shapes, then sorts by user and time (stable).
+
+        Raises:
+            ShapeError: Lengths differ, or an index is out of range.
+        """
+        user32, item32 = np.asarray(user, np.int32), np.asarray(item, np.int32)
+        n = len(user32)
+        kind: TimeKind = time_kind or ("none" if time is None else "seconds")
+        time64 = np.zeros(n, np.int64) if time is None else np.asarray(time, np.int64)
+        behaviour8 = np.zeros(n, np.uint8) if behaviour is None else np.asarray(behaviour, np.uint8)
+        weight32 = np.ones(n, np.float32) if weight is None else np.asarray(weight, np.float32)
+        for name, column in (
+            ("item", item32), ("time", time64), ("behaviour", behaviour8), ("weight", weight32)
+        ):  # fmt: skip
+            if column.shape != (n,):
+                raise ShapeError(f"{name} has shape {column.shape}, user has ({n},)")
+        for name, column, size in (("user", user32, n_users), ("item", item32, n_items)):
+            if n and (column.min() < 0 or column.max() >= size):
+                raise ShapeError(
+                    f"{name} indices span {column.min()}..{column.max()}, not 0..{size - 1}"
+                )
+        order = np.lexsort((time64, user32))  # lexsort is stable: ties keep the order of the file
+        user32 = user32[order]
+        return Interactions(
+            user=user32,
+            item=item32[order],
+            behaviour=behaviour8[order],
+            time=time64[order],
+            weight=weight32[order],
+            start=np.searchsorted(user32, np.arange(n_users + 1)).astype(np.int64),
+            n_users=n_users,
+            n_items=n_items,
+            behaviours=behaviours,
+            time_kind=kind,
+            target=target,
+        )
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the order within a user means anything."""
+        return self.time_kind != "none"
+
+    def where(self, mask: npt.NDArray[np.bool_]) -> Interactions:
+        """The rows where `mask` (n,) holds; users and items keep their indices."""
+        user = self.user[mask]
+        return replace(
+            self,
+            user=user,
+            item=self.item[mask],
+            behaviour=self.behaviour[mask],
+            time=self.time[mask],
+            weight=self.weight[mask],
+            start=np.searchsorted(user, np.arange(self.n_users + 1)).astype(np.int64),
+        )
+
+    def items_of(self, user: int) -> npt.NDArray[np.int32]:
+        """Items of one user, oldest first, with repeats."""
+        return self.item[self.start[user] : self.start[user + 1]]
+
+    def is_target(self) -> npt.NDArray[np.bool_]:
+        """Rows of the behaviour to predict (of any weighted one when there is no target), (n,)."""
+        if self.target is None:
+            return self.weight > 0
+        return self.behaviour == self.target
