@@ -18,7 +18,7 @@ class Relation:
 
     name: str
     head: str
-    """Kind of the head nodes, a key of `KnowledgeGraph.nodes`: `item`, `user`, or an attribute's name."""
+    """Kind of the head nodes, a key of `KnowledgeGraph.nodes`: item, user, an attribute's name."""
     tail: str
     edges: npt.NDArray[np.int64]
     """Indices of (head, tail) in their vocabularies, (2, n_edges), distinct."""
@@ -59,10 +59,12 @@ class KnowledgeGraph:
 
     @property
     def n_items(self) -> int:
+        """Size of the catalogue."""
         return len(self.nodes["item"])
 
     @property
     def n_edges(self) -> int:
+        """Edges of all relations."""
         return sum(len(relation) for relation in self.relations)
 
     def without(self, names: tuple[str, ...]) -> KnowledgeGraph:

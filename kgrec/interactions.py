@@ -108,6 +108,27 @@ class Interactions:
             start=np.searchsorted(user, np.arange(self.n_users + 1)).astype(np.int64),
         )
 
+    def select(self, users: npt.ArrayLike) -> Interactions:
+        """The histories of some users, who become users 0, 1, ... in this order (repeats allowed).
+
+        Args:
+            users: Indices of users, (n,).
+        """
+        chosen = np.asarray(users, np.int64)
+        begin, count = self.start[chosen], self.start[chosen + 1] - self.start[chosen]
+        start = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
+        rows = np.repeat(begin - start[:-1], count) + np.arange(start[-1])
+        return replace(
+            self,
+            user=np.repeat(np.arange(len(chosen), dtype=np.int32), count),
+            item=self.item[rows],
+            behaviour=self.behaviour[rows],
+            time=self.time[rows],
+            weight=self.weight[rows],
+            start=start,
+            n_users=len(chosen),
+        )
+
     def items_of(self, user: int) -> npt.NDArray[np.int32]:
         """Items of one user, oldest first, with repeats."""
         return self.item[self.start[user] : self.start[user + 1]]
@@ -115,5 +136,5 @@ class Interactions:
     def is_target(self) -> npt.NDArray[np.bool_]:
         """Rows of the behaviour to predict (of any weighted one when there is no target), (n,)."""
         if self.target is None:
-            return self.weight > 0
-        return self.behaviour == self.target
+            return np.asarray(self.weight > 0, np.bool_)
+        return np.asarray(self.behaviour == self.target, np.bool_)

@@ -28,4 +28,5 @@ def track(work: Iterable[T], what: str, total: int | None = None, unit: str = "i
 
 def say(message: str) -> None:
     """One line to the person, on stderr, so that stdout stays for results."""
-    print(message, file=sys.stderr, flush=True)
+    sys.stderr.write(message + "\n")
+    sys.stderr.flush()

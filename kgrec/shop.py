@@ -40,7 +40,7 @@ class Shop:
     """Text of each item as the schema composes it, String, (n_items,), empty where there is none;
     None when the schema names no text."""
     item_table: pl.DataFrame = field(default_factory=pl.DataFrame)
-    """Cleaned columns of the items for titles and filters, row i is item i, with `item_id` first."""
+    """Cleaned columns of the items for titles and filters, `item_id` first; row i is item i."""
     user_table: pl.DataFrame = field(default_factory=pl.DataFrame)
     """The same for users, with `user_id` first."""
     test: Interactions | None = None
@@ -50,7 +50,7 @@ class Shop:
 
     def title(self, item: int) -> str:
         """A short human name of an item: its title where there is one, else its id."""
-        for column in ("title", "name", "keywords"):
+        for column in ("title", "name", "product_type", "keywords"):
             if column in self.item_table.columns:
                 value = self.item_table[column][item]
                 if value:

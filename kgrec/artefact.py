@@ -1,0 +1,226 @@
+"""A model as a folder: written beside, renamed into place, trusted only if every hash agrees.
+
+A model folder is what `manifest.json` lists and nothing else: safetensors, FAISS, Parquet and
+JSON files, no pickle. What anyone adds to the folder is never read; a folder with such additions
+is not replaced either, so that nothing that kgrec did not write is deleted by it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from scipy import sparse
+
+import kgrec
+from kgrec.atomic import claim, disk_space, interrupted, replace_folder
+from kgrec.errors import ArtefactError
+
+FORMAT = "kgrec-model"
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+_LIBRARIES = (
+    "faiss-cpu", "faiss-gpu-cuvs", "numpy", "polars", "pyarrow", "safetensors", "scipy",
+    "torch", "torch-geometric", "transformers",
+)  # fmt: skip
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+def write_folder(path: Path, fill: Callable[[Path], None], manifest: Mapping[str, Any]) -> None:
+    """Writes a model folder whole or not at all; an older model there is replaced whole.
+
+    Args:
+        path: The folder to be: absent, empty, or a model folder that holds nothing else.
+        fill: Writes the files into the folder it is given, a temporary sibling of `path`.
+        manifest: What the manifest says besides versions and hashes: config, seed; JSON values.
+
+    Raises:
+        ArtefactError: `path` is something else, or another process is writing it.
+        KgrecError: The disk is full; nothing is left behind.
+    """
+
+    def fill_and_list(folder: Path) -> None:
+        fill(folder)
+        _write_manifest(folder, manifest)
+
+    with disk_space(path), claim(path):
+        check_replaceable(path)
+        replace_folder(path, fill_and_list)
+
+
+def open_folder(path: Path) -> dict[str, Any]:
+    """The manifest of a model folder, once every file is found to be as it was written.
+
+    Raises:
+        ArtefactError: Not a model folder, written by a newer kgrec, or altered since; the
+            message says which file and what to do.
+    """
+    manifest = _read_manifest(path)
+    for name, written in manifest["files"].items():
+        file = path / name
+        if not file.is_file():
+            raise ArtefactError(f"{file} is missing; {_MEND}")
+        size = file.stat().st_size
+        if size != written["bytes"]:
+            raise ArtefactError(f"{file} has {size} bytes, not {written['bytes']}; {_MEND}")
+        if _sha256(file) != written["sha256"]:
+            raise ArtefactError(f"{file} was altered since it was written; {_MEND}")
+    return manifest
+
+
+_MEND = "restore the model folder from a copy, or fit again"
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest alone: that it is one, of a known version, and unaltered."""
+    if not path.exists():
+        if aside := interrupted(path):
+            raise ArtefactError(
+                f"there is no model at {path}, because its replacement was interrupted; "
+                f"the old model is whole: rename {aside} to {path}"
+            )
+        raise ArtefactError(f"there is no model at {path}; give what `kgrec fit --out` wrote")
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        format_name, format_version = manifest["format"], int(manifest["format_version"])
+        written_by = manifest["kgrec"]
+    except (FileNotFoundError, NotADirectoryError):
+        raise ArtefactError(
+            f"{path} is not a model folder: it has no {MANIFEST}; give what `kgrec fit --out` wrote"
+        ) from None
+    except (ValueError, TypeError, KeyError):
+        raise ArtefactError(f"{path / MANIFEST} cannot be read; {_MEND}") from None
+    if format_name != FORMAT:
+        raise ArtefactError(f"{path} is not a model folder: it holds '{format_name}'")
+    if not 1 <= format_version <= FORMAT_VERSION:
+        raise ArtefactError(
+            f"{path} has format version {format_version}, written by kgrec {written_by}; this is "
+            f"kgrec {kgrec.__version__}, which reads up to {FORMAT_VERSION}: upgrade kgrec, "
+            "or fit again"
+        )
+    if manifest.get("manifest_sha256") != _manifest_hash(manifest):
+        raise ArtefactError(f"{path / MANIFEST} was altered since it was written; {_MEND}")
+    return dict(manifest)
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuses a path whose replacement would delete something that kgrec did not write.
+
+    Raises:
+        ArtefactError: `path` is a file, a folder of other things, or a model with additions.
+    """
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        known = {MANIFEST, *manifest["files"]} if manifest["format"] == FORMAT else None
+    except (OSError, ValueError, TypeError, KeyError):
+        known = None
+    if known is None:
+        raise ArtefactError(
+            f"{path} exists and is not a model folder; kgrec does not replace it: "
+            "choose another --out, or move it away"
+        )
+    found = {file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir()}
+    if strange := sorted(found - known):
+        raise ArtefactError(
+            f"{path} holds '{strange[0]}', which kgrec did not write and does not delete: "
+            "move it away, or choose another --out"
+        )
+
+
+def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    own = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "kgrec": kgrec.__version__,
+        "python": platform.python_version(),
+        "libraries": library_versions(),
+        "files": {
+            file.relative_to(folder).as_posix(): {
+                "bytes": file.stat().st_size,
+                "sha256": _sha256(file),
+            }
+            for file in files
+        },
+    }
+    # Through JSON and back, so that the hash is of what a reader will see: keys as text.
+    whole = json.loads(json.dumps({**manifest, **own}))
+    whole["manifest_sha256"] = _manifest_hash(whole)
+    (folder / MANIFEST).write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+
+
+def _manifest_hash(manifest: Mapping[str, Any]) -> str:
+    rest = {key: value for key, value in manifest.items() if key != "manifest_sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def library_versions() -> dict[str, str]:
+    """The version of each library that a model's files or numbers depend on, where installed."""
+    found = {}
+    for name in _LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def save_arrays(path: Path, arrays: Arrays) -> None:
+    """Writes arrays of any shape and numeric or bool dtype as one safetensors file."""
+    from safetensors.numpy import save_file
+
+    path.touch()
+    mode = path.stat().st_mode
+    # safetensors writes the buffer as it lies: a transposed view would come back scrambled.
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+    path.chmod(mode)  # it leaves its files unreadable to everyone else, whatever the umask
+
+
+def load_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """The arrays that `save_arrays` wrote."""
+    from safetensors.numpy import load_file
+
+    return dict(load_file(path))
+
+
+def csr_to_arrays(name: str, matrix: sparse.csr_array) -> dict[str, npt.NDArray[Any]]:
+    """A sparse matrix as arrays for `save_arrays`: `name.data`, `.indices`, `.indptr`, `.shape`."""
+    return {
+        f"{name}.data": matrix.data,
+        f"{name}.indices": matrix.indices,
+        f"{name}.indptr": matrix.indptr,
+        f"{name}.shape": np.asarray(matrix.shape, np.int64),
+    }
+
+
+def csr_from_arrays(name: str, arrays: Arrays) -> sparse.csr_array:
+    """The sparse matrix that `csr_to_arrays` took apart under this name."""
+    data, indices, indptr, shape = (
+        arrays[f"{name}.{part}"] for part in ("data", "indices", "indptr", "shape")
+    )
+    return sparse.csr_array((data, indices, indptr), shape=(int(shape[0]), int(shape[1])))
+
+
+def save_table(path: Path, table: pl.DataFrame) -> None:
+    """Writes a table as Parquet."""
+    table.write_parquet(path, compression="zstd")
+
+
+def load_table(path: Path) -> pl.DataFrame:
+    """The table that `save_table` wrote."""
+    return pl.read_parquet(path)

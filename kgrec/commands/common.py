@@ -1,0 +1,100 @@
+"""What several commands share: arguments, and results on stdout."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+DEBUG = argparse.ArgumentParser(add_help=False)
+"""The option of every command: a parent of their parsers."""
+DEBUG.add_argument("--debug", action="store_true", help="show tracebacks")
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Adds the MODEL argument."""
+    parser.add_argument("model", metavar="MODEL", type=Path, help="what `kgrec fit --out` wrote")
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Adds the DATA argument and the schema that reads it."""
+    parser.add_argument("data", metavar="DATA", help="a folder of tables, or one file")
+    parser.add_argument(
+        "--schema",
+        required=True,
+        metavar="S",
+        help="a name that `kgrec schema list` gives, or a TOML file of your own",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Adds `--json`."""
+    parser.add_argument("--json", action="store_true", help="print JSON for a machine to read")
+
+
+def at_least_one(text: str) -> int:
+    """An argument that is a whole number from 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is below 1")
+    return value
+
+
+def comma_separated(text: str) -> list[str]:
+    """An argument that is several values with commas between."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def show(text: str) -> None:
+    """Writes a result to stdout."""
+    sys.stdout.write(text.rstrip("\n") + "\n")
+
+
+def as_json(value: Any) -> str:
+    """A result as JSON, NumPy's scalars and paths among it."""
+    return json.dumps(value, indent=1, ensure_ascii=False, default=_plain)
+
+
+def show_json(value: Any) -> None:
+    """Writes a result to stdout as JSON."""
+    show(as_json(value))
+
+
+def show_table(table: pl.DataFrame, as_json: bool) -> None:
+    """Writes a table to stdout, every row of it, as aligned columns or as JSON records."""
+    if as_json:
+        show_json(table.to_dicts())
+        return
+    header = [str(name) for name in table.columns]
+    columns = [[_cell(value) for value in table[name].to_list()] for name in table.columns]
+    widths = [max(map(len, [name, *column])) for name, column in zip(header, columns, strict=True)]
+    for row in [header, *zip(*columns, strict=True)]:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        show("  ".join(cells).rstrip())
+
+
+def title(item_table: pl.DataFrame, item: int) -> str:
+    """A short human name of an item, empty where the catalogue has none."""
+    for column in ("title", "name", "keywords"):
+        if column in item_table.columns and (value := item_table[column][item]):
+            return str(value)
+    return ""
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    text = "" if value is None else " ".join(str(value).split())
+    return text if len(text) <= 72 else text[:71] + "…"
+
+
+def _plain(value: object) -> object:
+    """NumPy's scalars and paths as JSON has them."""
+    return value.item() if hasattr(value, "item") else str(value)

@@ -1,0 +1,101 @@
+"""`kgrec fit`: tables to a model folder."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kgrec.commands.common import DEBUG, Commands, add_data, add_json, show, show_json
+
+if TYPE_CHECKING:
+    from kgrec.recommender import Recommender
+    from kgrec.shop import LoadReport, Shop
+
+_CONFIG_HELP = "TOML file of options: [load], [split], [text], [network], [ranker], [index]"
+
+
+def add(commands: Commands) -> None:
+    """Declares the command."""
+    parser = commands.add_parser(
+        "fit",
+        parents=[DEBUG],
+        help="tables to a model",
+        description="Reads tables through a schema, fits every stage and writes a model folder. "
+        "The last interaction of each user is held out for `kgrec evaluate`, unless --split says "
+        "otherwise. A fit that was killed goes on where it was when it is repeated.",
+    )
+    add_data(parser)
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="MODEL", help="folder for the model"
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help=_CONFIG_HELP)
+    parser.add_argument(
+        "--set", dest="overrides", action="append", default=[], metavar="STAGE.FIELD=VALUE",
+        help="one option, winning over --config; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--split", metavar="METHOD", help="the same as --set split.method=METHOD")
+    parser.add_argument("--seed", type=int, metavar="N", help="the same as --set seed=N")
+    parser.add_argument(
+        "--cache", type=Path, metavar="DIR",
+        help="where text embeddings are kept between fits (default: $KGREC_CACHE, else a folder "
+        "kgrec in your cache folder)",
+    )  # fmt: skip
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Does it."""
+    from kgrec.artefact import check_replaceable
+    from kgrec.atomic import claim
+
+    with claim(args.out):  # held from here on: a second fit must hear of this one at once
+        check_replaceable(args.out)
+        shop, recommender = _fit(args)
+    if args.json:
+        show_json(recommender.fit_report)
+        return
+    seconds = recommender.fit_report.get("seconds", {})
+    lines = _load_lines(shop.report)
+    lines += [f"{stage}: {value:.1f} seconds" for stage, value in seconds.items()]
+    show("\n".join(lines))
+    show(f"{len(shop.users):,} users, {len(shop.items):,} items; the model is in {args.out}")
+
+
+def _fit(args: argparse.Namespace) -> tuple[Shop, Recommender]:
+    from kgrec.config import Config
+    from kgrec.load import load
+    from kgrec.pipeline import fit
+
+    config = Config.from_toml(args.config, _overrides(args))
+    rejects = config.load.reject_file or f"{args.out}-rejected.tsv"
+    shop = load(args.data, args.schema, replace(config.load, reject_file=rejects))
+    return shop, fit(shop, config, out=args.out, cache=args.cache or default_cache())
+
+
+def _overrides(args: argparse.Namespace) -> list[str]:
+    overrides: list[str] = list(args.overrides)
+    if args.split is not None:
+        overrides.append(f"split.method={args.split}")
+    if args.seed is not None:
+        overrides.append(f"seed={args.seed}")
+    return overrides
+
+
+def default_cache() -> Path:
+    """Where text embeddings are kept when no --cache says."""
+    if own := os.environ.get("KGREC_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kgrec"
+
+
+def _load_lines(report: LoadReport) -> list[str]:
+    lines = [f"{name}: {rows:,} rows" for name, rows in report.rows.items()]
+    lines += [f"changed: {rule}: {rows:,}" for rule, rows in report.changed.items()]
+    lines += [f"rejected: {reason}: {rows:,}" for reason, rows in report.rejected.items()]
+    if report.reject_file:
+        lines.append(f"rejected rows are in {report.reject_file}")
+    return lines + [f"warning: {warning}" for warning in report.warnings]

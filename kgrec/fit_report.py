@@ -1,0 +1,64 @@
+"""What a fit did: seconds by stage, the search's trials, what it chose and switched off."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+import numpy as np
+
+from kgrec.item_index import ItemIndex, index_recall
+from kgrec.progress import say
+from kgrec.ranker import Ranker
+from kgrec.split import Parts
+from kgrec.tune import Trial
+
+T = TypeVar("T")
+
+
+class Clock:
+    """Runs stages and adds up the seconds that each of them took."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def __call__(self, stage: str, work: Callable[[], T]) -> T:
+        """The result of one stage."""
+        say(f"fit: {stage} ...")
+        began = time.perf_counter()
+        result = work()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - began
+        return result
+
+
+def fit_report(
+    clock: Clock, trials: Sequence[Trial], index: ItemIndex, ranker: Ranker, parts: Parts
+) -> dict[str, Any]:
+    """JSON values for the manifest; measures index_recall where the index is not exact."""
+    chosen = asdict(ranker.config)
+    recall = 1.0
+    if not index.exact:
+        sample = parts.known.select(np.arange(min(1000, parts.known.n_users)))
+        recall = index_recall(index, ranker.item_vectors, ranker.user_vectors(sample))
+        say(f"fit: the {index.kind} index finds {recall:.1%} of the exact top 100")
+    off = [f for f in chosen if f.endswith("_weight") and chosen[f] == 0]
+    if trials:
+        best = max(trials, key=lambda trial: trial.ndcg)
+        say(
+            f"fit: {len(trials)} trials, validation nDCG@{ranker.config.metric_k} "
+            f"{trials[0].ndcg:.4f} -> {best.ndcg:.4f}; switched off: {', '.join(off) or 'nothing'}"
+        )
+    return {
+        "seconds": {stage: round(value, 2) for stage, value in clock.seconds.items()},
+        "interactions": {
+            "train": len(parts.train),
+            "validation": len(parts.validation),
+            "test": 0 if parts.test is None else len(parts.test),
+        },
+        "index": {"kind": index.kind, "index_recall": recall},
+        "chosen": chosen,
+        "switched_off": off,
+        "trials": [trial.to_dict() for trial in trials],
+    }

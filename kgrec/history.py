@@ -1,0 +1,128 @@
+"""What a user did, as sparse rows: the identity half x_u of the user's vector."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from kgrec.interactions import Interactions
+
+Rows = npt.NDArray[np.int64]
+
+
+def steps_back(interactions: Interactions) -> npt.NDArray[np.int64]:
+    """How many distinct moments of the same user came after each row, (n,); 0 is the newest.
+
+    Rows of one user at the same time share a step when times are known in seconds (a basket has
+    no order inside); positions are steps as they stand.
+    """
+    n = len(interactions)
+    if not interactions.ordered or n == 0:
+        return np.zeros(n, np.int64)
+    user, time = interactions.user, interactions.time
+    moment = np.ones(n, np.int64)
+    if interactions.time_kind == "seconds":
+        moment[1:] = (user[1:] != user[:-1]) | (time[1:] != time[:-1])
+    moment = np.cumsum(moment)
+    last = moment[interactions.start[user.astype(np.int64) + 1] - 1]
+    return np.asarray(last - moment, np.int64)
+
+
+def history_matrix(
+    interactions: Interactions,
+    *,
+    decay: float = 1.0,
+    max_items: int = 1000,
+    mask: npt.NDArray[np.bool_] | None = None,
+) -> sp.csr_array:
+    """Weighted history of every user, (n_users, n_items) float32.
+
+    The entry of an item is the behaviour's weight times `decay` to the number of steps back,
+    the largest one where the item came more than once.
+
+    Args:
+        interactions: What happened.
+        decay: Factor a step back, in (0, 1]; no effect where the order is unknown.
+        max_items: Rows older than a user's last `max_items` are left out, which bounds the pairs
+            that one user can make.
+        mask: Rows that count, (n,) bool; all by default.
+    """
+    back = interactions.start[interactions.user.astype(np.int64) + 1] - 1
+    recent = back - np.arange(len(interactions)) < max_items
+    value = interactions.weight * np.float32(decay) ** steps_back(interactions).astype(np.float32)
+    keep = recent & (value > 0)
+    if mask is not None:
+        keep &= mask
+    return largest(
+        interactions.user[keep],
+        interactions.item[keep],
+        value[keep],
+        (interactions.n_users, interactions.n_items),
+    )
+
+
+def last_matrix(interactions: Interactions) -> sp.csr_array:
+    """The newest item of every user (all items of its newest basket, sharing one unit).
+
+    Returns:
+        (n_users, n_items) float32; empty rows where the order is unknown.
+    """
+    shape = (interactions.n_users, interactions.n_items)
+    if not interactions.ordered:
+        return sp.csr_array(shape, dtype=np.float32)
+    newest = (steps_back(interactions) == 0) & (interactions.weight > 0)
+    rows = interactions.user[newest]
+    matrix = largest(rows, interactions.item[newest], np.ones(len(rows), np.float32), shape)
+    return scale_rows(matrix, 1.0 / np.maximum(np.diff(matrix.indptr), 1))
+
+
+def largest(
+    row: npt.ArrayLike, column: npt.ArrayLike, value: npt.ArrayLike, shape: tuple[int, int]
+) -> sp.csr_array:
+    """A csr matrix that keeps the largest value where a place is named more than once."""
+    key = np.asarray(row, np.int64) * shape[1] + np.asarray(column, np.int64)
+    values = np.asarray(value, np.float32)
+    order = np.lexsort((-values, key))
+    key, values = key[order], values[order]
+    first = np.ones(len(key), np.bool_)
+    first[1:] = key[1:] != key[:-1]
+    key, values = key[first], values[first]
+    indptr = np.searchsorted(key // shape[1], np.arange(shape[0] + 1))
+    return sp.csr_array((values, (key % shape[1]).astype(np.int32), indptr), shape=shape)
+
+
+def scale_rows(matrix: sp.csr_array, factor: npt.ArrayLike) -> sp.csr_array:
+    """The matrix with row i multiplied by factor[i]."""
+    data = matrix.data * np.repeat(np.asarray(factor, np.float32), np.diff(matrix.indptr))
+    return sp.csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def scale_columns(matrix: sp.csr_array, factor: npt.ArrayLike) -> sp.csr_array:
+    """The matrix with column j multiplied by factor[j]."""
+    data = matrix.data * np.asarray(factor, np.float32)[matrix.indices]
+    return sp.csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def transitions(interactions: Interactions) -> sp.csr_array:
+    """How often item j came at the next step after item i, (n_items, n_items) float32.
+
+    A basket that follows a basket shares one unit among its pairs; only rows of a positive weight
+    count, and j must be of the behaviour to predict.
+    """
+    shape = (interactions.n_items, interactions.n_items)
+    if not interactions.ordered:
+        return sp.csr_array(shape, dtype=np.float32)
+    kept = interactions.where(interactions.weight > 0)
+    step = steps_back(kept)
+    width = int(step.max()) + 2 if len(kept) else 2
+    key = kept.user.astype(np.int64) * width - step  # one more at each step, a gap between users
+    moments, basket = np.unique(key, return_inverse=True)
+    size = (len(moments), interactions.n_items)
+    ones = np.ones(len(kept), np.float32)
+    before = largest(basket, kept.item, ones, size)
+    target = kept.is_target()
+    after = largest(basket[target], kept.item[target], ones[target], size)
+    before = scale_rows(before, 1.0 / np.maximum(np.diff(before.indptr), 1))
+    following = np.flatnonzero(np.diff(moments) == 1)
+    return (before[following].T @ after[following + 1]).tocsr()

@@ -1,0 +1,162 @@
+"""A recommender as a folder: what is written, and how it is read back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from kgrec.artefact import (
+    csr_from_arrays,
+    csr_to_arrays,
+    load_arrays,
+    load_table,
+    open_folder,
+    save_arrays,
+    save_table,
+    write_folder,
+)
+from kgrec.config import Config
+from kgrec.errors import ArtefactError
+from kgrec.graph import KnowledgeGraph, Relation
+from kgrec.interactions import Interactions
+from kgrec.item_index import ItemIndex
+from kgrec.network import DenseVectors
+from kgrec.ranker import Ranker, offered
+from kgrec.recommender import Recommender
+from kgrec.vocabulary import Vocabulary
+
+_DENSE = ("item_in", "item_out", "w_g", "bias")
+_ROWS = ("user", "item", "behaviour", "time", "weight")
+
+
+def save(model: Recommender, path: Path) -> None:
+    """Writes the whole folder or nothing.
+
+    Raises:
+        ArtefactError: Something else is at `path`, or another process writes there.
+        KgrecError: The disk is full.
+    """
+    history = model.history
+    manifest = {
+        "config": model.config.to_dict(),
+        "seed": model.config.seed,
+        "fit_report": dict(model.fit_report),
+        "views": list(model.ranker.views),
+        "index_kind": model.index.kind,
+        "behaviours": list(history.behaviours),
+        "time_kind": history.time_kind,
+        "target": history.target,
+        "relations": [
+            {"name": r.name, "head": r.head, "tail": r.tail, "may_leak": r.may_leak}
+            for r in model.graph.relations
+        ],
+    }
+    write_folder(path, lambda folder: _fill(model, folder), manifest)
+
+
+def _fill(model: Recommender, folder: Path) -> None:
+    save_table(folder / "items.parquet", model.item_table)
+    for kind, vocabulary in model.graph.nodes.items():
+        save_table(folder / f"nodes_{kind}.parquet", vocabulary.ids.to_frame())
+    parts = {"history": model.history, "held_out": model.held_out}
+    for name, part in parts.items():
+        if part is not None:
+            columns = {column: getattr(part, column) for column in _ROWS}
+            save_table(folder / f"{name}.parquet", pl.DataFrame(columns))
+    graph: dict[str, npt.NDArray[Any]] = {}
+    for at, relation in enumerate(model.graph.relations):
+        graph[f"{at}.edges"], graph[f"{at}.weight"] = relation.edges, relation.weight
+    save_arrays(folder / "graph.safetensors", graph)
+    dense = model.ranker.dense
+    arrays = {name: getattr(dense, name) for name in _DENSE}
+    entities = {f"entities.{kind}": rows for kind, rows in dense.entities.items()}
+    save_arrays(folder / "dense.safetensors", arrays | entities)
+    extra = {"popularity": model.ranker.popularity, "cold_items": model.cold_items}
+    save_arrays(folder / "sparse.safetensors", csr_to_arrays("s", model.ranker.sparse) | extra)
+    model.index.save(folder / "items.faiss")
+
+
+def load(path: Path) -> Recommender:
+    """The recommender in a folder, once every hash agrees.
+
+    Raises:
+        ArtefactError: See `kgrec.artefact.open_folder`.
+    """
+    manifest = open_folder(path)
+    try:
+        return _read(path, manifest)
+    except (KeyError, ValueError, TypeError) as error:
+        raise ArtefactError(
+            f"{path} lacks something that this kgrec expects ({error}); fit again"
+        ) from error
+
+
+def _read(path: Path, manifest: Mapping[str, Any]) -> Recommender:
+    config = Config.from_dict(manifest["config"])
+    kinds = {
+        name[len("nodes_") : -len(".parquet")]
+        for name in manifest["files"]
+        if name.startswith("nodes_")
+    }
+    nodes = {
+        kind: Vocabulary(load_table(path / f"nodes_{kind}.parquet")["id"], kind)
+        for kind in sorted(kinds)
+    }
+    arrays = load_arrays(path / "graph.safetensors")
+    relations = tuple(
+        Relation(edges=arrays[f"{at}.edges"], weight=arrays[f"{at}.weight"], **about)
+        for at, about in enumerate(manifest["relations"])
+    )
+    sparse = load_arrays(path / "sparse.safetensors")
+    dense = _dense(path)
+    held_out = path / "held_out.parquet"
+    sizes = (len(nodes["user"]), len(nodes["item"]))
+    return Recommender(
+        items=nodes["item"],
+        users=nodes["user"],
+        item_table=load_table(path / "items.parquet"),
+        graph=KnowledgeGraph(nodes, relations),
+        history=_interactions(path / "history.parquet", manifest, sizes),
+        held_out=_interactions(held_out, manifest, sizes) if held_out.exists() else None,
+        cold_items=sparse["cold_items"],
+        ranker=Ranker(
+            config=config.ranker,
+            dense=dense,
+            sparse=csr_from_arrays("s", sparse),
+            item_vectors=offered(dense),
+            popularity=sparse["popularity"],
+            views=tuple(manifest["views"]),
+        ),
+        index=ItemIndex.load(path / "items.faiss", manifest["index_kind"]),
+        config=config,
+        fit_report=manifest["fit_report"],
+    )
+
+
+def _dense(path: Path) -> DenseVectors:
+    arrays = load_arrays(path / "dense.safetensors")
+    prefix = "entities."
+    entities = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+    item_in, item_out, w_g, bias = (arrays[name] for name in _DENSE)
+    return DenseVectors(item_in, item_out, w_g, bias, entities)
+
+
+def _interactions(path: Path, manifest: Mapping[str, Any], sizes: tuple[int, int]) -> Interactions:
+    table = load_table(path)
+    columns = {name: np.asarray(table[name].to_numpy()) for name in _ROWS}
+    return Interactions.of(
+        columns.pop("user"),
+        columns.pop("item"),
+        n_users=sizes[0],
+        n_items=sizes[1],
+        behaviours=tuple(manifest["behaviours"]),
+        time_kind=manifest["time_kind"],
+        target=manifest["target"],
+        **columns,
+    )

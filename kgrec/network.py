@@ -1,0 +1,139 @@
+"""The dense half of the model as arrays, and the options of the graph network that learns it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+
+from kgrec.errors import ConfigError, ShapeError
+
+Vectors = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkConfig:
+    """Options of the graph network."""
+
+    enabled: bool = True
+    """Whether the dense half is learned at all; the sparse half can stand alone."""
+    size: int = 256
+    """Length of a vector."""
+    layers: int = 1
+    """Rounds of message passing over the graph; one round is items to attributes and back."""
+    epochs: int = 5
+    """Passes over the users at most."""
+    batch_size: int = 1024
+    """Users a step."""
+    n_negatives: int = 4096
+    """Items drawn a step, shared by its users; all of them where the shop has not many more."""
+    popularity_power: float = 0.75
+    """Negatives are drawn in proportion to popularity to this power; logQ corrects for it."""
+    hidden_share: float = 0.3
+    """Share of a user's items that is hidden and predicted from the rest."""
+    suffix_share: float = 0.5
+    """How often, where order is known, the later items are hidden instead of random ones."""
+    decay: float = 0.8
+    """Weight of an item against the one after it in a user's history, where order is known."""
+    max_history: int = 500
+    """Newest distinct items of a user that count."""
+    temperature: float = 0.1
+    """Divides the cosine of user and item."""
+    learning_rate: float = 0.002
+    """Of Adam at the start; falls in a straight line to zero."""
+    weight_decay: float = 0.0
+    """Of Adam (decoupled)."""
+    identity_dropout: float = 0.1
+    """Share of items a step that must do without identity and bias, as a cold item does."""
+    graph_weight: float = 0.15
+    """Weight of the graph's rows beside the interactions in the spectral start."""
+    hub_power: float = 0.5
+    """A neighbour counts in a mean by its degree to minus this power."""
+    gate_start: float = 0.1
+    """What share of each relation's mean is added at the start of training."""
+    max_edges_per_step: int = 1_000_000
+    """Edges that one propagation may visit; a larger graph is sampled anew each epoch."""
+    use_graph: bool = True
+    """Ablation: whether the graph is seen, by the layers and by the spectral start."""
+    use_text: bool = True
+    """Ablation: whether the text embeddings are seen."""
+    use_identity: bool = True
+    """Ablation: whether items have vectors of their own beside text and graph."""
+    patience: int = 2
+    """Epochs without a better validation nDCG before training stops."""
+    validation_users: int = 4000
+    """Users at most that early stopping looks at."""
+    seed: int = 7
+    """Of everything random here."""
+
+    def __post_init__(self) -> None:
+        for name in ("size", "epochs", "batch_size", "n_negatives", "patience",
+                     "validation_users", "max_edges_per_step", "max_history"):  # fmt: skip
+            if getattr(self, name) < 1:
+                raise ConfigError(f"network.{name} is {getattr(self, name)}; it must be 1 or more")
+        for name in ("temperature", "learning_rate", "decay"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"network.{name} is {getattr(self, name)}; it must be above 0")
+        for name in ("layers", "weight_decay", "graph_weight", "popularity_power", "hub_power"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"network.{name} is {getattr(self, name)}; it must be 0 or more")
+        for name in ("hidden_share", "suffix_share", "decay", "identity_dropout"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"network.{name} is {getattr(self, name)}; it must be in 0..1")
+
+    def to_dict(self) -> dict[str, object]:
+        """Every option as JSON has it, for the fingerprint of a checkpoint."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class DenseVectors:
+    """What the graph network learned: score(u, i) = (g_u W_g) . item_out_i + bias_i.
+
+    A row of `item_out` has length 1 / temperature and `user_vectors` makes |g_u W_g| = 1, so the
+    first term is the cosine of user and item over the temperature.
+    """
+
+    item_in: Vectors
+    """What an item says about a user who has it, (n_items, size)."""
+    item_out: Vectors
+    """What an item is when offered, (n_items, size)."""
+    w_g: Vectors
+    """Takes user space to item space, (size, size)."""
+    bias: Vectors
+    """(n_items,), centred; 0 for items without training interactions."""
+    entities: Mapping[str, Vectors] = field(default_factory=dict)
+    """For each kind of attribute the mean of `item_out` over its items, scaled to unit length
+    (zeros where it has none), (n, size): to search and explain with."""
+
+    def __post_init__(self) -> None:
+        n, size = self.item_out.shape
+        if self.item_in.shape != (n, size) or self.w_g.shape != (size, size):
+            raise ShapeError(
+                f"item_in {self.item_in.shape}, item_out {self.item_out.shape} and w_g "
+                f"{self.w_g.shape} do not fit together"
+            )
+        if self.bias.shape != (n,):
+            raise ShapeError(f"bias has shape {self.bias.shape}, there are {n} items")
+
+    def user_vectors(self, history: csr_array) -> Vectors:
+        """Users computed from their histories, no training needed.
+
+        Args:
+            history: Weights of each user's items, (n_users, n_items).
+
+        Returns:
+            g, (n_users, size) float32, with |g W_g| = 1; zero where the history is empty.
+
+        Raises:
+            ShapeError: The history is about another number of items.
+        """
+        if history.shape[1] != len(self.item_in):
+            raise ShapeError(f"history has {history.shape[1]} items, model {len(self.item_in)}")
+        summed = np.asarray(history.astype(np.float32) @ self.item_in, np.float32)
+        length = np.linalg.norm(summed @ self.w_g, axis=1, keepdims=True)
+        unit: Vectors = np.divide(summed, length, out=np.zeros_like(summed), where=length > 1e-12)
+        return unit

@@ -1,0 +1,143 @@
+"""Training examples: each user's history with a part hidden, to be predicted from the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+
+from kgrec.history import steps_back
+from kgrec.interactions import Interactions
+from kgrec.network import NetworkConfig
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some users, what is known of each, and what is to be predicted."""
+
+    known: csr_array
+    """Weights of the part that is not hidden, (n_users, n_items) float32."""
+    target_user: Ints
+    """Row of `known` for each hidden item, (n_targets,)."""
+    target_item: Ints
+    target_weight: Floats
+    """Sums to 1, (n_targets,)."""
+    own_user: Ints
+    """Row and item of everything a user has, hidden or not, (n_rows,)."""
+    own_item: Ints
+
+
+class Examples:
+    """Distinct items of each user by last occurrence, ready to be cut into batches.
+
+    Args:
+        interactions: What is trained on.
+        config: How much is hidden and how fast a history fades.
+    """
+
+    def __init__(self, interactions: Interactions, config: NetworkConfig) -> None:
+        self.config = config
+        self.n_items, self.ordered = interactions.n_items, interactions.ordered
+        rows = np.flatnonzero(interactions.weight > 0)
+        pair_of_row = interactions.user[rows].astype(np.int64) * self.n_items
+        pair_of_row += interactions.item[rows]
+        pairs, pair = np.unique(pair_of_row, return_inverse=True)
+        back = np.full(len(pairs), np.iinfo(np.int64).max)
+        np.minimum.at(back, pair, steps_back(interactions)[rows])
+        weight = np.zeros(len(pairs), np.float32)
+        np.maximum.at(weight, pair, interactions.weight[rows])
+        wanted = np.zeros(len(pairs), np.bool_)
+        np.logical_or.at(wanted, pair, interactions.is_target()[rows])
+        order = np.lexsort((-back, pairs // self.n_items))
+        user = pairs[order] // self.n_items
+        end = np.searchsorted(user, np.arange(interactions.n_users + 1))
+        recent = end[user + 1] - np.arange(len(user)) <= config.max_history
+        order = order[recent]
+        self.user: Ints = user[recent]
+        self.item: Ints = pairs[order] % self.n_items
+        self.weight: Floats = weight[order]
+        self.wanted: Mask = wanted[order]
+        """Whether a pair is of the behaviour to predict."""
+        self.back: Ints = back[order]
+        """Moments of the same user after the pair's last one."""
+        self.start: Ints = np.searchsorted(self.user, np.arange(interactions.n_users + 1))
+        n_wanted = np.bincount(self.user[self.wanted], minlength=interactions.n_users)
+        self.users: Ints = np.flatnonzero((np.diff(self.start) >= 2) & (n_wanted > 0))
+        """Users an example can be made of: two distinct items or more, one of them a target."""
+
+    def popularity(self) -> Ints:
+        """How many users have each item, (n_items,)."""
+        return np.bincount(self.item, minlength=self.n_items)
+
+    def history(self, users: Ints | None = None) -> csr_array:
+        """Whole histories as the network weighs them, (n, n_items) float32; of everyone if None."""
+        users = np.arange(len(self.start) - 1) if users is None else users
+        rows, owner = self._rows(users)
+        return self._known(rows, owner, len(users))
+
+    def n_batches(self) -> int:
+        """Batches in one pass."""
+        return -(-len(self.users) // self.config.batch_size)
+
+    def batches(self, generator: np.random.Generator) -> Iterator[Batch]:
+        """Every user of `users` once, in random order, with another part hidden each time."""
+        for users in np.array_split(generator.permutation(self.users), self.n_batches()):
+            yield self._batch(users, generator)
+
+    def _batch(self, users: Ints, generator: np.random.Generator) -> Batch:
+        rows, owner = self._rows(users)
+        hidden = self._hide(rows, owner, generator)
+        target = hidden & self.wanted[rows]
+        per_user = np.bincount(owner[target], minlength=len(users))
+        # a user with many hidden items counts for more, but not in proportion
+        share = 1 / np.sqrt(per_user[owner[target]])
+        return Batch(
+            known=self._known(rows[~hidden], owner[~hidden], len(users)),
+            target_user=owner[target],
+            target_item=self.item[rows[target]],
+            target_weight=(share / share.sum()).astype(np.float32),
+            own_user=owner,
+            own_item=self.item[rows],
+        )
+
+    def _hide(self, rows: Ints, owner: Ints, generator: np.random.Generator) -> Mask:
+        """Rows to hide: of each user at least one target, and never all rows."""
+        first = np.flatnonzero(np.diff(owner, prepend=-1))
+        wanted, draw = self.wanted[rows], generator.random(len(rows))
+        lowest = np.minimum.reduceat(np.where(wanted, draw, np.inf), first)[owner]
+        highest = np.maximum.reduceat(np.where(draw == lowest, -np.inf, draw), first)[owner]
+        share = np.float64(self.config.hidden_share)
+        hidden: Mask = (draw == lowest) | ((draw < share) & (draw < highest))
+        if self.ordered and self.config.suffix_share > 0:
+            length = np.diff(first, append=len(rows))
+            cut = first + 1 + np.floor(generator.random(len(first)) * (length - 1)).astype(np.int64)
+            later = self.back[rows] <= self.back[rows[cut]][owner]
+            later &= (generator.random(len(first)) < self.config.suffix_share)[owner]
+            # a cut within the first basket would hide all, one past the last target nothing
+            fits = np.logical_or.reduceat(later & wanted, first)
+            fits &= ~np.logical_and.reduceat(later, first)
+            hidden = np.where(fits[owner], later, hidden)
+        return hidden
+
+    def _rows(self, users: Ints) -> tuple[Ints, Ints]:
+        """Rows of some users, and for each row the place of its user among them."""
+        length = self.start[users + 1] - self.start[users]
+        owner = np.repeat(np.arange(len(users)), length)
+        within = np.arange(len(owner)) - (np.cumsum(length) - length)[owner]
+        return self.start[users][owner] + within, owner
+
+    def _known(self, rows: Ints, owner: Ints, n_users: int) -> csr_array:
+        weight = self.weight[rows]
+        if self.ordered:
+            newest = np.full(n_users, np.iinfo(np.int64).max)
+            np.minimum.at(newest, owner, self.back[rows])
+            age = (self.back[rows] - newest[owner]).astype(np.float32)
+            weight = weight * np.float32(self.config.decay) ** age
+        return csr_array((weight, (owner, self.item[rows])), shape=(n_users, self.n_items))

@@ -1,0 +1,272 @@
+"""Training of the graph network: epochs, early stopping, checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from kgrec.errors import DataError, ShapeError
+from kgrec.graph import KnowledgeGraph
+from kgrec.interactions import Interactions
+from kgrec.metrics import evaluate_lists
+from kgrec.network import DenseVectors, NetworkConfig
+from kgrec.network_checkpoint import (
+    fingerprint,
+    load_optimizer,
+    optimizer_tensors,
+    read_checkpoint,
+    write_checkpoint,
+)
+from kgrec.network_examples import Examples
+from kgrec.network_loss import Negatives, batch_loss
+from kgrec.network_module import GraphNetwork, Start
+from kgrec.progress import say, track
+from kgrec.propagate import Adjacency, Nodes, edges_of
+from kgrec.spectral import attribute_means, spectral_items
+
+Vectors = npt.NDArray[np.float32]
+_NO_LIMIT = 2**62
+
+
+def train_network(
+    train: Interactions,
+    graph: KnowledgeGraph,
+    text: Vectors | None,
+    config: NetworkConfig,
+    *,
+    validation: Interactions | None = None,
+    checkpoint: Path | None = None,
+) -> DenseVectors:
+    """Learns the dense half: vectors of items in both roles, W_g and biases.
+
+    Each user is an example: a part of the history is hidden and predicted from the rest, by
+    sampled softmax over items drawn by popularity. Items without training interactions get
+    vectors from text and graph alone, for which identity dropout trains.
+
+    Args:
+        train: What is learned from.
+        graph: The knowledge graph; relations with users are not used here.
+        text: Text embeddings of the items, (n_items, text_size); None without text.
+        config: Options.
+        validation: Decides when to stop (nDCG@10 over all items); None trains every epoch.
+        checkpoint: A folder to write to after each epoch and to go on from, with the same result
+            as without a break; None writes nothing.
+
+    Raises:
+        DataError: No user has two distinct items, so there is nothing to predict.
+        ShapeError: Text, graph and interactions are about different numbers of items.
+    """
+    if graph.n_items != train.n_items:
+        raise ShapeError(f"the graph has {graph.n_items} items, interactions {train.n_items}")
+    if text is not None and len(text) != train.n_items:
+        raise ShapeError(f"text has {len(text)} rows, interactions {train.n_items} items")
+    examples = Examples(train, config)
+    if not len(examples.users):
+        raise DataError(
+            "no user has two distinct items to train on: give more interactions, or set "
+            "network.enabled=false"
+        )
+    if not config.use_graph:
+        graph = KnowledgeGraph(graph.nodes)
+    trainer = _Trainer(examples, graph, text if config.use_text else None, config, validation)
+    if checkpoint is not None:
+        trainer.resume(checkpoint)
+    while not trainer.finished:
+        trainer.run_epoch()
+        if checkpoint is not None:
+            trainer.save(checkpoint)
+    return trainer.result()
+
+
+class _Trainer:
+    """The state of one training: module, optimizer, epoch, and the best epoch so far."""
+
+    def __init__(
+        self,
+        examples: Examples,
+        graph: KnowledgeGraph,
+        text: Vectors | None,
+        config: NetworkConfig,
+        validation: Interactions | None,
+    ) -> None:
+        self.examples, self.graph, self.config = examples, graph, config
+        self.validation = validation
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.fingerprint = _fingerprint(examples, graph, text, config, validation, self.device)
+        self.nodes = Nodes.of(graph)
+        popularity = examples.popularity()
+        self.negatives = Negatives(popularity, config.n_negatives, config.popularity_power)
+        start = _start(examples, graph, self.nodes, text, popularity > 0)
+        self.module = GraphNetwork(start, config).to(self.device)
+        self.optimizer = torch.optim.AdamW(
+            self.module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.epoch, self.best_epoch, self.best_score = 0, 0, -1.0
+        self.best: dict[str, Tensor] = {}
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done, or too many have brought nothing."""
+        waited = self.epoch - self.best_epoch
+        return self.epoch >= self.config.epochs or (
+            self.validation is not None and waited >= self.config.patience
+        )
+
+    def run_epoch(self) -> None:
+        """One pass over the users.
+
+        Randomness depends on seed and epoch alone, so that a run that was killed goes on as if
+        it had not been.
+        """
+        generator = np.random.default_rng([self.config.seed, self.epoch])
+        torch_generator = torch.Generator().manual_seed(int(generator.integers(2**62)))
+        adjacency = self._adjacency(self.config.max_edges_per_step, generator)
+        what = f"network, epoch {self.epoch + 1} of {self.config.epochs}"
+        n_batches = self.examples.n_batches()
+        batches = track(self.examples.batches(generator), what, n_batches, "step")
+        for at, batch in enumerate(batches):
+            done = (self.epoch + at / n_batches) / self.config.epochs
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.config.learning_rate * (1 - done)
+            loss = batch_loss(self.module, adjacency, batch, self.negatives, torch_generator)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+        self.epoch += 1
+        if self.validation is not None:
+            self._judge(self.validation)
+
+    def result(self) -> DenseVectors:
+        """Vectors of the best epoch (of the last without validation), with those of attributes."""
+        self.module.load_state_dict(self.best, strict=False)
+        dense = self.module.vectors(self._adjacency(_NO_LIMIT, np.random.default_rng(0)))
+        entities = {
+            kind: means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+            for kind, means in attribute_means(self.graph, dense.item_out).items()
+        }
+        return DenseVectors(dense.item_in, dense.item_out, dense.w_g, dense.bias, entities)
+
+    def save(self, folder: Path) -> None:
+        """Writes everything that `resume` needs."""
+        tensors = {f"module.{name}": value for name, value in self._parameters().items()}
+        tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        tensors |= optimizer_tensors(self.optimizer)
+        state = {
+            "fingerprint": self.fingerprint,
+            "epoch": self.epoch,
+            "best_epoch": self.best_epoch,
+            "best_score": self.best_score,
+        }
+        write_checkpoint(folder, tensors, state)
+
+    def resume(self, folder: Path) -> None:
+        """Goes on from the checkpoint in `folder` where there is one of this very training."""
+        found = read_checkpoint(folder, self.fingerprint)
+        if found is None:
+            return
+        tensors, state = found
+        self.module.load_state_dict(_under("module.", tensors), strict=False)
+        self.best = _under("best.", tensors)
+        load_optimizer(self.optimizer, _under("optimizer.", tensors))
+        self.epoch, self.best_epoch = state["epoch"], state["best_epoch"]
+        self.best_score = state["best_score"]
+        say(f"network: goes on after epoch {self.epoch}")
+
+    def _judge(self, validation: Interactions) -> None:
+        dense = self.module.vectors(self._adjacency(_NO_LIMIT, np.random.default_rng(0)))
+        score = _ndcg(dense, self.examples, validation)
+        say(f"network: epoch {self.epoch}, validation nDCG@10 {score:.4f}")
+        if score > self.best_score:
+            self.best_epoch, self.best_score = self.epoch, score
+            self.best = {name: value.clone() for name, value in self._parameters().items()}
+
+    def _parameters(self) -> dict[str, Tensor]:
+        return {name: value.detach() for name, value in self.module.named_parameters()}
+
+    def _adjacency(
+        self, max_edges: int, generator: np.random.Generator
+    ) -> tuple[Adjacency, Adjacency] | None:
+        if not self.config.layers or not self.graph.relations:
+            return None
+        power = self.config.hub_power
+        groups = edges_of(
+            self.graph, self.nodes, hub_power=power, max_edges=max_edges, generator=generator
+        )
+        return Adjacency(groups[0], self.device), Adjacency(groups[1], self.device)
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with the prefix, without it."""
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def _start(
+    examples: Examples,
+    graph: KnowledgeGraph,
+    nodes: Nodes,
+    text: Vectors | None,
+    warm: npt.NDArray[np.bool_],
+) -> Start:
+    config = examples.config
+    history, weight = examples.history(), config.graph_weight
+    items = spectral_items(history, graph, config.size, graph_weight=weight, seed=config.seed)
+    means = attribute_means(graph, items)
+    attributes = np.concatenate([items, *means.values()])[nodes.visited][len(items) :]
+    if text is not None:
+        text = (text - text[warm].mean(axis=0)).astype(np.float32)
+    return Start(items, attributes, text, warm, 2 * len(graph.relations))
+
+
+def _fingerprint(
+    examples: Examples,
+    graph: KnowledgeGraph,
+    text: Vectors | None,
+    config: NetworkConfig,
+    validation: Interactions | None,
+    device: torch.device,
+) -> str:
+    arrays: list[npt.NDArray[np.generic]] = [
+        examples.user, examples.item, examples.weight, examples.wanted, examples.back
+    ]  # fmt: skip
+    if validation is not None:
+        arrays += [validation.user, validation.item]
+    for relation in graph.relations:
+        arrays += [relation.edges, relation.weight]
+    if text is not None:
+        arrays.append(text)
+    return fingerprint(config.to_dict() | {"device": device.type}, arrays)
+
+
+def _ndcg(dense: DenseVectors, examples: Examples, validation: Interactions) -> float:
+    """Mean nDCG@10 of a sample of validation users, over all items, seen ones removed."""
+    config, k = examples.config, min(10, examples.n_items)
+    held_out = validation.where(validation.is_target())
+    truth = csr_array(
+        (np.ones(len(held_out), np.float32), held_out.item, held_out.start),
+        shape=(validation.n_users, examples.n_items),
+    )
+    users = np.flatnonzero((np.diff(held_out.start) > 0) & (np.diff(examples.start) > 0))
+    if not len(users):
+        return 0.0
+    if len(users) > config.validation_users:
+        generator = np.random.default_rng(config.seed)
+        users = np.sort(generator.choice(users, config.validation_users, replace=False))
+    values = []
+    for some in np.array_split(users, -(-len(users) // 512)):
+        history = examples.history(some)
+        scores = dense.user_vectors(history) @ dense.w_g @ dense.item_out.T + dense.bias
+        scores[history.nonzero()] = -np.inf
+        top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+        best = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1)
+        top = np.take_along_axis(top, best, axis=1)
+        values.append(evaluate_lists(top.astype(np.int32), truth[some], (k,))[f"nDCG@{k}"])
+    return float(np.concatenate(values).mean())

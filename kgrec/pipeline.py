@@ -1,0 +1,81 @@
+"""The whole chain on one screen: tables in, recommender out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from kgrec.config import Config
+from kgrec.fit_report import Clock, fit_report
+from kgrec.interactions import Interactions
+from kgrec.item_index import ItemIndex
+from kgrec.network import DenseVectors
+from kgrec.network_training import train_network
+from kgrec.ranker import fit_ranker, gather, popularity_vectors
+from kgrec.recommender import Recommender
+from kgrec.shop import Shop
+from kgrec.split import split
+from kgrec.text import embed_items
+from kgrec.tune import Trial, Validation, search
+from kgrec.work import WorkFolder
+
+
+def fit(
+    shop: Shop, config: Config | None = None, *, out: Path | None = None, cache: Path | None = None
+) -> Recommender:
+    """Fits every stage on the training part, tunes on validation, then fits again on both.
+
+    Args:
+        shop: What `kgrec.load` returned.
+        config: Options of every stage.
+        out: The model folder to write. Checkpoints lie beside it until it is whole, so that a
+            fit that was killed goes on where it was.
+        cache: A folder that keeps text embeddings between fits.
+
+    Raises:
+        KgrecError: The data or an option does not allow it; nothing half-written is left.
+    """
+    config = (config or Config()).seeded()
+    clock = Clock()
+    with WorkFolder(out) as work:
+        parts = split(shop, config.split)
+        text = clock("text", lambda: embed_items(shop, parts.train, config.text, cache))
+
+        def learn(rows: Interactions, name: str, validation: Interactions | None) -> DenseVectors:
+            return train_network(
+                rows, shop.graph, text, config.network,
+                validation=validation, checkpoint=work.folder(name),
+            )  # fmt: skip
+
+        chosen, trials = config.ranker, list[Trial]()
+        if chosen.search and len(parts.validation):
+            evidence = clock("counts", lambda: gather(parts.train, shop.graph, text, chosen))
+            dense = popularity_vectors(evidence.degree)
+            if config.network.enabled:
+                dense = clock(
+                    "graph network", lambda: learn(parts.train, "search", parts.validation)
+                )
+            validation = Validation(evidence, parts.validation, dense, seed=config.seed)
+            chosen, trials = clock("search", lambda: search(validation, chosen))
+        evidence = clock("counts", lambda: gather(parts.known, shop.graph, text, chosen))
+        dense = popularity_vectors(evidence.degree)
+        if config.network.enabled and chosen.dense_weight:
+            dense = clock("graph network", lambda: learn(parts.known, "final", None))
+        ranker = clock("ranker", lambda: fit_ranker(evidence, dense, chosen))
+        index = clock("index", lambda: ItemIndex.build(ranker.item_vectors, config.index))
+        recommender = Recommender(
+            items=shop.items,
+            users=shop.users,
+            item_table=shop.item_table,
+            graph=shop.graph,
+            history=parts.known,
+            held_out=parts.test,
+            cold_items=parts.cold_items,
+            ranker=ranker,
+            index=index,
+            config=replace(config, ranker=chosen),
+            fit_report=fit_report(clock, trials, index, ranker, parts),
+        )
+        if out is not None:
+            recommender.save(out)
+    return recommender

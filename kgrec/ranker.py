@@ -1,0 +1,263 @@
+"""The ranker: score(u, i) = g_u^T W_g g_i + b_i + x_u^T S, both blocks of W.
+
+x_u lies in several views side by side: the decayed history, the newest basket, and one view for
+each behaviour that is not the one to predict. S has one block of rows a view. The dense vectors
+g come from the graph network; without one, popularity alone orders what S does not reach.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from kgrec.errors import ConfigError
+from kgrec.evidence import attribute_rows, relation_rows, text_rows
+from kgrec.graph import KnowledgeGraph
+from kgrec.history import history_matrix, last_matrix, scale_columns, scale_rows, transitions
+from kgrec.interactions import Interactions
+from kgrec.network import DenseVectors
+from kgrec.ridge import sparse_ridge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankerConfig:
+    """Weights and exponents of both blocks; those that `tune` names are searched on validation."""
+
+    search: bool = True
+    """Whether the search on validation may move the values below."""
+    trials: int = 60
+    """Most evaluations that the search may take."""
+    metric_k: int = 10
+    """The search maximises nDCG at this length."""
+    sparse: bool = True
+    """Whether there is a block S at all (off for an ablation)."""
+    n_neighbours: int = 100
+    """Most entries in a column of S."""
+    search_neighbours: int = 40
+    """The same while the search compares configurations, which makes it several times cheaper."""
+    max_history: int = 500
+    """Newest interactions of a user that count; bounds the pairs that one user makes."""
+    ridge: float = 30.0
+    """Ridge penalty of an item seen once, > 0."""
+    degree_power: float = 0.25
+    """The penalty grows with an item's number of users to this power."""
+    output_power: float = 0.0
+    """Scores of an item fall with its number of users to this power."""
+    decay: float = 0.7
+    """Weight of an interaction falls by this factor a step back, in (0, 1]."""
+    attribute_weight: float = 3.0
+    """Weight of the attribute rows beside the interactions in the ridge."""
+    relation_weight: float = 3.0
+    """Weight of item-item and item-entity relations."""
+    text_weight: float = 0.0
+    """Weight of text neighbours."""
+    last_weight: float = 0.3
+    """Weight of the directed block of the newest basket."""
+    last_shrink: float = 10.0
+    """Transitions out of an item are divided by their number plus this."""
+    cross_weight: float = 0.3
+    """Weight of the ridge from each other behaviour to the one to predict."""
+    own_weight: float = 0.3
+    """Weight of the item itself once met by another behaviour (carted, not bought)."""
+    dense_weight: float = 0.3
+    """Weight of the dense half."""
+
+    def __post_init__(self) -> None:
+        if self.ridge <= 0 or not 0 < self.decay <= 1:
+            raise ConfigError(
+                f"ranker.ridge is {self.ridge} and ranker.decay {self.decay}; "
+                "the first is above 0, the second in (0, 1]"
+            )
+        if self.n_neighbours < 1 or self.trials < 1:
+            raise ConfigError("ranker.n_neighbours and ranker.trials are at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Ranker:
+    """Both blocks, ready to score; every array is float32."""
+
+    config: RankerConfig
+    dense: DenseVectors
+    sparse: sp.csr_array
+    """S with the weight of each view folded in, (n_views * n_items, n_items)."""
+    item_vectors: npt.NDArray[np.float32]
+    """What the index holds: each item's offered vector and its bias, (n_items, size + 1)."""
+    popularity: npt.NDArray[np.float32]
+    """Number of users who had each item, (n_items,): the list of someone with no history."""
+    views: tuple[str, ...]
+    """Names of the views, in the order of their rows in S."""
+
+    @property
+    def n_items(self) -> int:
+        """Size of the catalogue."""
+        return len(self.popularity)
+
+    def rows(self, history: Interactions) -> sp.csr_array:
+        """x_u of every user, (n_users, n_views * n_items)."""
+        parts = [view_matrix(name, history, self.config) for name in self.views]
+        return sp.csr_array(sp.hstack(parts, format="csr"))
+
+    def user_vectors(self, history: Interactions) -> npt.NDArray[np.float32]:
+        """W_g^T g_u and a final one for the bias, times the dense weight, (n_users, size + 1)."""
+        g = self.dense.user_vectors(dense_history(history, self.config))
+        query = np.concatenate([g @ self.dense.w_g, np.ones((len(g), 1), np.float32)], axis=1)
+        return np.asarray(query * np.float32(self.config.dense_weight), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything a ridge is made of, computed once and weighted many times."""
+
+    history: Interactions
+    pairs: sp.csr_array
+    """X^T X of the weighted, undecayed histories, (n_items, n_items)."""
+    degree: npt.NDArray[np.float32]
+    """Users of each item, (n_items,)."""
+    attributes: sp.csr_array | None
+    relations: sp.csr_array | None
+    text: sp.csr_array | None
+    follows: sp.csr_array
+    """Transitions, (n_items, n_items)."""
+    crossed: dict[str, tuple[sp.csr_array, sp.csr_array]] = field(default_factory=dict)
+    """For each other behaviour: its own Gram matrix, and its pairs with the one to predict."""
+
+
+def gather(
+    history: Interactions,
+    graph: KnowledgeGraph,
+    text: npt.NDArray[np.float32] | None,
+    config: RankerConfig,
+) -> Evidence:
+    """Counts what the sparse block is solved from; the costly part that no weight changes."""
+    x = history_matrix(history, max_items=config.max_history)
+    attributes, relations = attribute_rows(graph), relation_rows(graph)
+    crossed = {}
+    if history.target is not None:
+        wanted = history_matrix(history, max_items=config.max_history, mask=history.is_target())
+        for name in view_names(history)[2:]:
+            seen = _behaviour(history, name, config)
+            crossed[name] = ((seen.T @ seen).tocsr(), (seen.T @ wanted).tocsr())
+    return Evidence(
+        history=history,
+        pairs=(x.T @ x).tocsr(),
+        degree=np.bincount(x.indices, minlength=history.n_items).astype(np.float32),
+        attributes=None if attributes is None else (attributes @ attributes.T).tocsr(),
+        relations=None if relations is None else (relations @ relations.T).tocsr(),
+        text=None if text is None else _gram(text_rows(text)),
+        follows=transitions(history),
+        crossed=crossed,
+    )
+
+
+def _gram(rows: sp.csr_array) -> sp.csr_array:
+    return (rows @ rows.T).tocsr()
+
+
+def view_names(history: Interactions) -> tuple[str, ...]:
+    """The views of a history: `history`, `last`, and each behaviour that is not to be predicted."""
+    others: tuple[str, ...] = ()
+    if history.target is not None:
+        positive = np.unique(history.behaviour[history.weight > 0])
+        others = tuple(history.behaviours[b] for b in positive if b != history.target)
+    return ("history", "last", *others)
+
+
+def view_matrix(name: str, history: Interactions, config: RankerConfig) -> sp.csr_array:
+    """One view of every user, (n_users, n_items)."""
+    if name == "history":
+        return history_matrix(history, decay=config.decay, max_items=config.max_history)
+    if name == "last":
+        return last_matrix(history)
+    return _behaviour(history, name, config, config.decay)
+
+
+def _behaviour(
+    history: Interactions, name: str, config: RankerConfig, decay: float = 1.0
+) -> sp.csr_array:
+    mask = history.behaviour == history.behaviours.index(name)
+    rows = history_matrix(history, decay=decay, max_items=config.max_history, mask=mask)
+    return scale_rows(rows, np.full(rows.shape[0], 1 / max(rows.data.max(initial=0), 1e-9)))
+
+
+def dense_history(history: Interactions, config: RankerConfig) -> sp.csr_array:
+    """The history as the graph network reads it, (n_users, n_items)."""
+    return history_matrix(history, decay=config.decay, max_items=config.max_history)
+
+
+def block_of(name: str, evidence: Evidence, config: RankerConfig) -> sp.csr_array:
+    """The block of S that one view is multiplied by, its weight not yet in, (n_items, n_items)."""
+    if name == "last":
+        out = np.asarray(evidence.follows.sum(axis=1)).ravel()
+        return scale_rows(evidence.follows, 1 / (out + max(config.last_shrink, 1e-6)))
+    if name == "history":
+        return _ridge_block(evidence.pairs, evidence.pairs, evidence, config, evidence.degree)
+    gram, cross = evidence.crossed[name]
+    return _ridge_block(gram, cross, evidence, config, gram.diagonal())
+
+
+def _ridge_block(
+    gram: sp.csr_array,
+    cross: sp.csr_array,
+    evidence: Evidence,
+    config: RankerConfig,
+    degree: npt.NDArray[np.float32],
+) -> sp.csr_array:
+    rows = [
+        weight * matrix
+        for weight, matrix in (
+            (config.attribute_weight, evidence.attributes),
+            (config.relation_weight, evidence.relations),
+            (config.text_weight, evidence.text),
+        )
+        if weight and matrix is not None
+    ]
+    added = sum(rows[1:], start=rows[0]) if rows else None
+    left = gram if added is None else gram + added
+    right = left if cross is gram else (cross if added is None else cross + added)
+    penalty = config.ridge * np.maximum(degree, 1) ** config.degree_power
+    block = sparse_ridge(left.tocsr(), right.tocsr(), penalty, config.n_neighbours)
+    return scale_columns(block, np.maximum(evidence.degree, 1) ** -config.output_power)
+
+
+def view_weight(name: str, config: RankerConfig) -> float:
+    """The weight of one view's block."""
+    return {"history": 1.0, "last": config.last_weight}.get(name, config.cross_weight)
+
+
+def fit_ranker(evidence: Evidence, dense: DenseVectors, config: RankerConfig) -> Ranker:
+    """The ranker of one configuration: blocks solved, weighted and stacked."""
+    n = evidence.history.n_items
+    names = view_names(evidence.history)
+    blocks = []
+    for name in names:
+        weight = view_weight(name, config) if config.sparse else 0.0
+        block = sp.csr_array((n, n), dtype=np.float32)
+        if weight:
+            block = block_of(name, evidence, config) * np.float32(weight)
+        if name not in ("history", "last") and config.sparse:
+            block = block + np.float32(config.own_weight) * sp.eye_array(n, dtype=np.float32)
+        blocks.append(sp.csr_array(block))
+    stacked = sp.csr_array(sp.vstack(blocks, format="csr"), dtype=np.float32)
+    stacked.eliminate_zeros()
+    stacked.sort_indices()
+    return Ranker(config, dense, stacked, offered(dense), evidence.degree, names)
+
+
+def offered(dense: DenseVectors) -> npt.NDArray[np.float32]:
+    """Each item's vector as offered and its bias, (n_items, size + 1)."""
+    return np.concatenate([dense.item_out, dense.bias[:, None]], axis=1)
+
+
+def popularity_vectors(degree: npt.NDArray[np.float32]) -> DenseVectors:
+    """Stands in for the graph network: no vector, and a bias that only breaks ties."""
+    n = len(degree)
+    bias = 1e-6 * np.log1p(degree) / max(float(np.log1p(degree).max(initial=0)), 1e-9)
+    return DenseVectors(
+        item_in=np.zeros((n, 1), np.float32),
+        item_out=np.zeros((n, 1), np.float32),
+        w_g=np.eye(1, dtype=np.float32),
+        bias=bias.astype(np.float32),
+    )

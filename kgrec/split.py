@@ -1,0 +1,136 @@
+"""Training, validation and test parts of a shop's interactions, never chosen by a score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from kgrec.errors import ConfigError
+from kgrec.interactions import Interactions
+from kgrec.shop import Shop
+
+Method = Literal["leave-last-out", "time", "random", "given", "none"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitConfig:
+    """What is held out for `evaluate`, and what the search chooses by."""
+
+    method: Method = "leave-last-out"
+    """The test part: each user's newest interaction; the newest `test_share` by time; a random
+    `test_share` of each user's; the part that the data came with; or nothing."""
+    test_share: float = 0.1
+    """Share held out by `time` and `random`, in (0, 1)."""
+    validation_share: float = 0.1
+    """Share of what is left that validates, for methods that do not leave the last one out."""
+    cold_item_share: float = 0.0
+    """Share of the items whose every interaction is held out, to test items never seen."""
+    seed: int = 7
+
+    def __post_init__(self) -> None:
+        for name in ("test_share", "validation_share"):
+            if not 0 < getattr(self, name) < 1:
+                raise ConfigError(f"split.{name} is {getattr(self, name)}; it lies between 0 and 1")
+        if not 0 <= self.cold_item_share < 1:
+            raise ConfigError(
+                f"split.cold_item_share is {self.cold_item_share}; it is at least 0 and below 1"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Three disjoint sets of interactions over the same users and items."""
+
+    train: Interactions
+    validation: Interactions
+    test: Interactions | None
+    cold_items: npt.NDArray[np.int64]
+    """Items kept out of training and validation, (n_cold,)."""
+
+    @property
+    def known(self) -> Interactions:
+        """Training and validation together: what a finished model may use."""
+        return merge(self.train, self.validation)
+
+
+def split(shop: Shop, config: SplitConfig) -> Parts:
+    """Cuts the interactions into training, validation and test parts.
+
+    Only interactions of the behaviour to predict are held out; the first such interaction of a
+    user always stays in training, so nobody is tested without a history by accident. Where the
+    order is unknown, `leave-last-out` takes a random one of each user's instead of the last.
+
+    Raises:
+        ConfigError: `given` is asked for and the data came with no test part.
+    """
+    rows = shop.interactions
+    generator = np.random.default_rng(config.seed)
+    n_cold = round(config.cold_item_share * shop.interactions.n_items)
+    cold = np.sort(generator.choice(rows.n_items, n_cold, replace=False)).astype(np.int64)
+    is_cold = np.isin(rows.item, cold)
+    method: Method = config.method
+    if method == "leave-last-out" and shop.test is not None:
+        method = "given"
+    if method == "given":
+        if shop.test is None:
+            raise ConfigError("split.method is 'given', but the data came with no test part")
+        rest = rows.where(~is_cold)
+        test: Interactions | None = shop.test
+    else:
+        held = _held_out(rows, method, config.test_share, generator) & ~is_cold
+        rest = rows.where(~held & ~is_cold)
+        test = None if method == "none" else rows.where(held)
+    if n_cold:  # cold items are tested alone: what is known of the user is the warm remainder
+        test = rows.where(is_cold & rows.is_target())
+    if shop.validation is not None and method == "given":
+        return Parts(rest, shop.validation, test, cold)
+    again: Method = "random" if method in ("given", "random") else method
+    if again == "none":
+        again = "leave-last-out"
+    held = _held_out(rest, again, config.validation_share, generator)
+    return Parts(rest.where(~held), rest.where(held), test, cold)
+
+
+def merge(*parts: Interactions) -> Interactions:
+    """All rows of several parts over the same users and items, sorted again."""
+    first = parts[0]
+    return Interactions.of(
+        np.concatenate([p.user for p in parts]),
+        np.concatenate([p.item for p in parts]),
+        n_users=first.n_users,
+        n_items=first.n_items,
+        behaviour=np.concatenate([p.behaviour for p in parts]),
+        time=np.concatenate([p.time for p in parts]),
+        weight=np.concatenate([p.weight for p in parts]),
+        behaviours=first.behaviours,
+        time_kind=first.time_kind,
+        target=first.target,
+    )
+
+
+def _held_out(
+    rows: Interactions, method: Method, share: float, generator: np.random.Generator
+) -> npt.NDArray[np.bool_]:
+    target = rows.is_target()
+    user = rows.user.astype(np.int64)
+    counted = np.cumsum(target)
+    before_user = np.concatenate([[0], counted])[rows.start]
+    nth = counted - before_user[user]  # 1 for a user's first target row
+    of_user = before_user[user + 1] - before_user[user]
+    may = target & (nth > 1)
+    if method == "none":
+        return np.zeros(len(rows), np.bool_)
+    if method == "time":
+        cut = np.quantile(rows.time[target], 1 - share) if target.any() else 0
+        return np.asarray(may & (rows.time > cut), np.bool_)
+    if method == "leave-last-out" and rows.ordered:
+        return np.asarray(may & (nth == of_user), np.bool_)
+    draw = np.where(may, generator.random(len(rows)), -1.0)
+    order = np.lexsort((-draw, user))
+    place = np.empty(len(rows), np.int64)
+    place[order] = np.arange(len(rows)) - rows.start[user[order]]
+    quota = np.ones(len(rows)) if method == "leave-last-out" else np.floor(share * of_user + 0.5)
+    return np.asarray(may & (place < quota), np.bool_)

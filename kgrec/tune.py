@@ -1,0 +1,246 @@
+"""The small search: moves one weight or exponent of the ranker at a time, on validation only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from kgrec.history import history_matrix
+from kgrec.interactions import Interactions
+from kgrec.network import DenseVectors
+from kgrec.progress import track
+from kgrec.ranker import (
+    Evidence,
+    Ranker,
+    RankerConfig,
+    block_of,
+    offered,
+    view_matrix,
+    view_names,
+    view_weight,
+)
+
+LADDERS: dict[str, tuple[float, ...]] = {
+    "decay": (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4),
+    "attribute_weight": (0.0, 0.3, 1.0, 3.0, 6.0, 12.0),
+    "relation_weight": (0.0, 1.0, 3.0, 10.0, 30.0),
+    "text_weight": (0.0, 0.3, 1.0, 3.0, 6.0, 12.0),
+    "ridge": (3.0, 10.0, 30.0, 60.0, 120.0, 240.0, 480.0),
+    "degree_power": (0.0, 0.25, 0.5),
+    "last_weight": (0.0, 0.1, 0.2, 0.3, 0.45, 0.7, 1.0),
+    "last_shrink": (3.0, 10.0, 30.0),
+    "cross_weight": (0.0, 0.1, 0.3, 1.0, 3.0),
+    "own_weight": (0.0, 0.1, 0.3, 1.0, 3.0, 10.0),
+    "dense_weight": (0.0, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16),
+    "output_power": (0.0, 0.125, 0.25),
+}
+"""Values that the search may choose, by the field of `RankerConfig` they belong to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One configuration tried."""
+
+    field: str
+    value: float
+    ndcg: float
+    seconds: float
+    kept: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+class Validation:
+    """Scores configurations on the held-out interactions of a sample of users.
+
+    Args:
+        evidence: What the blocks are solved from, counted on the training part.
+        held_out: The validation part.
+        dense: Vectors learned on the training part.
+        max_cells: Users sampled times items at most, which bounds time.
+        max_users: Users sampled at most.
+        seed: Draws the sample.
+    """
+
+    def __init__(
+        self,
+        evidence: Evidence,
+        held_out: Interactions,
+        dense: DenseVectors,
+        *,
+        max_cells: int = 100_000_000,
+        max_users: int = 5000,
+        seed: int = 7,
+    ) -> None:
+        self.evidence, self.dense = evidence, dense
+        n_items = held_out.n_items
+        truth = history_matrix(held_out, mask=held_out.is_target())
+        known = np.diff(evidence.history.start) > 0
+        users = np.flatnonzero((np.diff(truth.indptr) > 0) & known)
+        size = min(len(users), max_users, max(max_cells // max(n_items, 1), 200))
+        self.users = np.sort(np.random.default_rng(seed).choice(users, size, replace=False))
+        chosen = np.zeros(held_out.n_users, np.bool_)
+        chosen[self.users] = True
+        self.history = evidence.history.where(chosen[evidence.history.user])
+        self.truth = truth[self.users]
+        self.seen = history_matrix(self.history, mask=self.history.is_target())[self.users]
+        self._blocks: dict[tuple[Any, ...], sp.csr_array] = {}
+        self._offered = offered(dense)
+
+    def ndcg(self, config: RankerConfig) -> float:
+        """nDCG at config.metric_k over the full catalogue, items had already removed."""
+        if len(self.users) == 0:
+            return 0.0
+        ranker = Ranker(
+            config, self.dense, sp.csr_array((1, 1)), self._offered, self.evidence.degree, ()
+        )
+        parts = list(self._parts(config))
+        query = ranker.user_vectors(self.history)[self.users] if config.dense_weight else None
+        total = 0.0
+        batch = max(1, 8_000_000 // self.truth.shape[1])
+        for begin in range(0, len(self.users), batch):
+            rows = slice(begin, begin + batch)
+            shape = self.truth[rows].shape
+            scores = np.zeros(shape, np.float32)
+            if query is not None:
+                np.matmul(query[rows], self._offered.T, out=scores)
+            for view, block in parts:
+                product = (view[rows] @ block).tocoo()
+                scores[product.row, product.col] += product.data
+            total += ndcg_of_scores(scores, self.seen[rows], self.truth[rows], config.metric_k)
+        return total / len(self.users)
+
+    def _parts(self, config: RankerConfig) -> Iterator[tuple[sp.csr_array, sp.csr_array]]:
+        if not config.sparse:
+            return
+        for name in view_names(self.evidence.history):
+            view = view_matrix(name, self.history, config)[self.users]
+            own = config.own_weight if name not in ("history", "last") else 0.0
+            weight = view_weight(name, config)
+            if weight:
+                yield view * np.float32(weight), self._block(name, config)
+            if own:
+                yield view, np.float32(own) * sp.eye_array(view.shape[1], format="csr")
+
+    def _block(self, name: str, config: RankerConfig) -> sp.csr_array:
+        """A block as the configuration has it, kept while the search moves other fields."""
+        fields = ("last_shrink",) if name == "last" else (
+            "ridge", "degree_power", "output_power", "attribute_weight", "relation_weight",
+            "text_weight", "n_neighbours",
+        )  # fmt: skip
+        key = (name, *(getattr(config, field) for field in fields))
+        if key not in self._blocks:
+            while len(self._blocks) >= 8:
+                self._blocks.pop(next(iter(self._blocks)))
+            self._blocks[key] = block_of(name, self.evidence, config)
+        return self._blocks[key]
+
+
+def ndcg_of_scores(
+    scores: npt.NDArray[np.float32], seen: sp.csr_array, truth: sp.csr_array, k: int
+) -> float:
+    """Sum over users of nDCG@k from full score rows; ties take the middle rank.
+
+    Args:
+        scores: (n_users, n_items); seen items are overwritten with -inf.
+        seen: Items to remove, (n_users, n_items).
+        truth: Held-out items, (n_users, n_items).
+        k: Length of the list.
+    """
+    gone = seen.tocoo()
+    wanted = truth.tocoo()
+    truth_scores = scores[wanted.row, wanted.col]
+    scores[gone.row, gone.col] = -np.inf
+    gain = np.zeros(scores.shape[0])
+    for at in range(0, len(wanted.row), 512):
+        row = wanted.row[at : at + 512]
+        own = truth_scores[at : at + 512, None]
+        against = scores[row]
+        rank = (against > own).sum(1) + np.maximum((against == own).sum(1) - 1, 0) / 2
+        np.add.at(gain, row, np.where(rank < k, 1 / np.log2(rank + 2), 0))
+    ideal = np.concatenate([[0], np.cumsum(1 / np.log2(np.arange(k) + 2))])
+    best = ideal[np.minimum(np.diff(truth.indptr), k)]
+    return float(np.divide(gain, best, out=np.zeros_like(gain), where=best > 0).sum())
+
+
+def search(validation: Validation, config: RankerConfig) -> tuple[RankerConfig, list[Trial]]:
+    """Climbs one ladder after another until nothing moves or the trials are spent.
+
+    Returns:
+        The best configuration seen and every trial in order.
+    """
+    trials: list[Trial] = []
+    tried: dict[RankerConfig, float] = {}
+    best = config
+
+    def attempt(candidate: RankerConfig, field: str) -> bool:
+        nonlocal best
+        if candidate in tried or len(trials) >= config.trials:
+            return False
+        began = time.perf_counter()
+        value = validation.ndcg(candidate)
+        kept = value > tried.get(best, -1.0) * (1 + 1e-4)
+        tried[candidate] = value
+        seconds = round(time.perf_counter() - began, 2)
+        trials.append(Trial(field, float(getattr(candidate, field)), value, seconds, kept))
+        best = candidate if kept else best
+        return kept
+
+    attempt(
+        replace(config, n_neighbours=min(config.n_neighbours, config.search_neighbours)), "ridge"
+    )
+    fields = [field for field in LADDERS if _matters(field, validation)]
+    for _ in range(2):
+        before = best
+        for field in track(fields, "search on validation"):
+            _climb(field, attempt, lambda: best)
+        if best == before:
+            break
+    for field in fields:
+        if field.endswith("_weight"):
+            attempt(with_field(best, field, 0.0), field)
+    return replace(best, n_neighbours=config.n_neighbours), trials
+
+
+def with_field(config: RankerConfig, field: str, value: float) -> RankerConfig:
+    """The configuration with one of the fields in `LADDERS` changed."""
+    changes: dict[str, Any] = {field: value}
+    return replace(config, **changes)
+
+
+def _climb(field: str, attempt: Any, current: Any) -> None:
+    ladder = LADDERS[field]
+    at = int(np.argmin([abs(step - getattr(current(), field)) for step in ladder]))
+    for direction in (1, -1):
+        moved, step = False, at + direction
+        while 0 <= step < len(ladder) and attempt(
+            with_field(current(), field, ladder[step]), field
+        ):
+            moved, step = True, step + direction
+        if moved:
+            break
+
+
+def _matters(field: str, validation: Validation) -> bool:
+    evidence = validation.evidence
+    more = len(view_names(evidence.history)) > 2
+    has = {
+        "attribute_weight": evidence.attributes is not None,
+        "relation_weight": evidence.relations is not None,
+        "text_weight": evidence.text is not None,
+        "last_weight": evidence.follows.nnz > 0,
+        "last_shrink": evidence.follows.nnz > 0,
+        "decay": evidence.history.ordered,
+        "cross_weight": more,
+        "own_weight": more,
+        "dense_weight": validation.dense.item_out.shape[1] > 1,
+    }
+    return bool(has.get(field, True))
