@@ -24,7 +24,7 @@ import scipy.sparse as sp
 import torch
 
 from kgrec.interactions import Interactions
-from kgrec.load import load
+from kgrec.loading import load
 from kgrec.text import TextConfig, embed_items
 
 Floats = npt.NDArray[np.float32]
@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--schema", default="amazon-scientific-2018")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--only", nargs="*", help="names of variants; all when left out")
     options = parser.parse_args()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kgrec.config import Config
     from kgrec.errors import KgrecError
-    from kgrec.load import load
+    from kgrec.loading import load
     from kgrec.pipeline import fit
     from kgrec.recommender import Recommender, load_model
     from kgrec.schema import Schema
@@ -26,7 +26,7 @@ _HOME = {
     "Schema": "schema",
     "Shop": "shop",
     "fit": "pipeline",
-    "load": "load",
+    "load": "loading",
     "load_model": "recommender",
 }
 

@@ -78,7 +78,7 @@ class Popularity:
         """
         check_depths((k,))
         lists = np.full((len(users), k), -1, np.int32)
-        seen = seen_items(history_of(history, users)) if exclude_seen else None
+        seen = seen_items(history.select(users)) if exclude_seen else None
         for row in range(len(users)):
             best = self.best(k, _NOTHING if seen is None else _row(seen, row)[0])
             lists[row, : len(best)] = best
@@ -131,7 +131,7 @@ class ItemKNN:
         check_depths((k,))
         lists = np.full((len(users), k), -1, np.int32)
         scores = np.full((len(users), k), -np.inf, np.float32)
-        own = history_of(history, users)
+        own = history.select(users)
         seen_by_user = seen_items(own) if exclude_seen else None
         weights = history_matrix(own, decay=self.config.decay, max_items=_ALL)
         for first, block in _products(weights, self.similarity):
@@ -165,23 +165,6 @@ def seen_items(interactions: Interactions) -> sparse.csr_array:
     kept = interactions.where(interactions.is_target())
     return largest(
         kept.user, kept.item, np.ones(len(kept), np.float32), (kept.n_users, kept.n_items)
-    )
-
-
-def history_of(history: Interactions, users: Indices) -> Interactions:
-    """The rows of some users alone, numbered in the order they are asked for, 0..n - 1."""
-    lengths = np.diff(history.start)[users]
-    start = np.concatenate([[0], np.cumsum(lengths)])
-    rows = np.arange(start[-1]) + np.repeat(history.start[users] - start[:-1], lengths)
-    return replace(
-        history,
-        user=np.repeat(np.arange(len(users), dtype=np.int32), lengths),
-        item=history.item[rows],
-        behaviour=history.behaviour[rows],
-        time=history.time[rows],
-        weight=history.weight[rows],
-        start=start.astype(np.int64),
-        n_users=len(users),
     )
 
 

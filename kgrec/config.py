@@ -11,7 +11,7 @@ from typing import Any
 from kgrec import settings
 from kgrec.errors import ConfigError
 from kgrec.item_index import IndexConfig
-from kgrec.load import LoadConfig
+from kgrec.loading import LoadConfig
 from kgrec.network import NetworkConfig
 from kgrec.ranker import RankerConfig
 from kgrec.split import SplitConfig

@@ -40,7 +40,7 @@ from kgrec.metrics import (
 )
 from kgrec.progress import track
 from kgrec.topk import TopK
-from kgrec.vocabulary import Indices, Vocabulary
+from kgrec.vocabulary import Indices
 
 Baseline = Literal["popularity", "item-knn"]
 Mask = npt.NDArray[np.bool_]
@@ -52,10 +52,13 @@ _BUDGET_BYTES = 256 * 2**20
 class Evaluable(Protocol):
     """What can be evaluated; `kgrec.Recommender` is one."""
 
-    items: Vocabulary
-    users: Vocabulary
-    history: Interactions
-    held_out: Interactions | None
+    @property
+    def history(self) -> Interactions:
+        """What it was fitted on."""
+
+    @property
+    def held_out(self) -> Interactions | None:
+        """What it is to predict."""
 
     def top_k(
         self,

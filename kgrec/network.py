@@ -42,7 +42,7 @@ class NetworkConfig:
     """Newest distinct items of a user that count."""
     temperature: float = 0.1
     """Divides the cosine of user and item."""
-    learning_rate: float = 0.002
+    learning_rate: float = 0.004
     """Of Adam at the start; falls in a straight line to zero."""
     weight_decay: float = 0.0
     """Of Adam (decoupled)."""
@@ -52,8 +52,8 @@ class NetworkConfig:
     """Weight of the graph's rows beside the interactions in the spectral start."""
     hub_power: float = 0.5
     """A neighbour counts in a mean by its degree to minus this power."""
-    gate_start: float = 0.1
-    """What share of each relation's mean is added at the start of training."""
+    gate_start: float = 1.0
+    """How much of each relation's mean is added at the start of training."""
     max_edges_per_step: int = 1_000_000
     """Edges that one propagation may visit; a larger graph is sampled anew each epoch."""
     use_graph: bool = True
@@ -132,7 +132,9 @@ class DenseVectors:
             ShapeError: The history is about another number of items.
         """
         if history.shape[1] != len(self.item_in):
-            raise ShapeError(f"history has {history.shape[1]} items, model {len(self.item_in)}")
+            raise ShapeError(
+                f"the history has {history.shape[1]} items, the model {len(self.item_in)}"
+            )
         summed = np.asarray(history.astype(np.float32) @ self.item_in, np.float32)
         length = np.linalg.norm(summed @ self.w_g, axis=1, keepdims=True)
         unit: Vectors = np.divide(summed, length, out=np.zeros_like(summed), where=length > 1e-12)

@@ -55,18 +55,38 @@ class Negatives:
 
     def __init__(self, popularity: npt.NDArray[np.int64], n_negatives: int, power: float) -> None:
         self.items = torch.from_numpy(np.flatnonzero(popularity))
-        share = popularity[popularity > 0].astype(np.float64) ** power
-        self._share = torch.from_numpy(share / share.sum())
-        self._n = n_negatives
+        self.n = min(n_negatives, len(self.items))
+        if len(self.items) <= 1.5 * n_negatives:  # a draw would save little
+            self.n = len(self.items)
+        weight = popularity[popularity > 0].astype(np.float64) ** power
+        self._share = torch.from_numpy(weight / weight.sum())
+        self._log_q = torch.from_numpy(_log_inclusion(weight / weight.sum(), self.n)).float()
 
     def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Distinct items and the log probability of each being drawn, (n,) each."""
-        if len(self.items) <= 1.5 * self._n:  # a draw would save little
-            return self.items, torch.zeros(len(self.items))
-        drawn = torch.multinomial(self._share, self._n, generator=generator)
-        # without replacement: close to one minus the chance of n misses with replacement
-        log_q = torch.log(-torch.expm1(self._n * torch.log1p(-self._share[drawn])))
-        return self.items[drawn], log_q.float()
+        if self.n == len(self.items):
+            return self.items, self._log_q
+        drawn = torch.multinomial(self._share, self.n, generator=generator)
+        return self.items[drawn], self._log_q[drawn]
+
+
+def _log_inclusion(share: npt.NDArray[np.float64], n: int) -> npt.NDArray[np.float64]:
+    """Log probability of each item being among n drawn without replacement, (n_items,).
+
+    Such a draw takes the n items whose exponential clocks of rate `share` ring first; were the
+    time of the last ring known, each would be in with probability 1 - exp(-share * time). The
+    time at which n are expected is found by bisection.
+    """
+    if n >= len(share):
+        return np.zeros(len(share))
+    low, high = 0.0, 1.0
+    while -np.expm1(-share * high).sum() < n:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if -np.expm1(-share * middle).sum() < n else (low, middle)
+    inclusion: npt.NDArray[np.float64] = np.log(-np.expm1(-share * high))
+    return inclusion
 
 
 def batch_loss(

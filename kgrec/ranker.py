@@ -52,7 +52,7 @@ class RankerConfig:
     """Weight of the attribute rows beside the interactions in the ridge."""
     relation_weight: float = 3.0
     """Weight of item-item and item-entity relations."""
-    text_weight: float = 0.0
+    text_weight: float = 1.0
     """Weight of text neighbours."""
     last_weight: float = 0.3
     """Weight of the directed block of the newest basket."""
@@ -62,7 +62,7 @@ class RankerConfig:
     """Weight of the ridge from each other behaviour to the one to predict."""
     own_weight: float = 0.3
     """Weight of the item itself once met by another behaviour (carted, not bought)."""
-    dense_weight: float = 0.3
+    dense_weight: float = 0.02
     """Weight of the dense half."""
 
     def __post_init__(self) -> None:

@@ -219,12 +219,13 @@ class Recommender:
         if where is None:
             return None
         try:
-            mask = self.item_table.select(pl.sql_expr(where).fill_null(False).alias("may"))["may"]
-            if mask.dtype != pl.Boolean or len(mask) != len(self.items):
+            table = self.item_table.with_columns(pl.sql_expr(where).fill_null(False).alias("#may"))
+            mask = table["#may"]
+            if mask.dtype != pl.Boolean:
                 raise ValueError("it is no condition on an item")
         except (pl.exceptions.PolarsError, ValueError) as error:
-            columns = ", ".join(self.item_table.columns)
             reason = str(error).splitlines()[0]
+            columns = ", ".join(f"{name} ({kind})" for name, kind in self.item_table.schema.items())
             raise ConfigError(
                 f"cannot filter where {where}: {reason}; the columns are {columns}"
             ) from None

@@ -124,8 +124,9 @@ def _held_out(
     if method == "none":
         return np.zeros(len(rows), np.bool_)
     if method == "time":
-        cut = np.quantile(rows.time[target], 1 - share) if target.any() else 0
-        return np.asarray(may & (rows.time > cut), np.bool_)
+        times = np.sort(rows.time[target])
+        cut = times[int((1 - share) * len(times))] if len(times) else 0
+        return np.asarray(may & (rows.time >= cut), np.bool_)
     if method == "leave-last-out" and rows.ordered:
         return np.asarray(may & (nth == of_user), np.bool_)
     draw = np.where(may, generator.random(len(rows)), -1.0)

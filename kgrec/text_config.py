@@ -31,11 +31,11 @@ class TextConfig:
     """`frozen` leaves it as it came, `lora` trains low-rank adapters, `full` all weights."""
     seed: int = 7
     """Of the pairs, the batches and dropout."""
-    max_steps: int = 200
+    max_steps: int = 150
     """Batches, at most."""
-    batch_size: int = 64
+    batch_size: int = 48
     """Pairs a batch; the others of the batch are the negatives."""
-    train_length: int = 64
+    train_length: int = 48
     """Tokens of a text that are read while training."""
     learning_rate: float = 5e-5
     """Peak rate of the topmost layer; `lora` takes ten times as much."""
@@ -53,9 +53,9 @@ class TextConfig:
     """Pairs one text may stand in on either side."""
     attribute_share: float = 0.2
     """Share of title-attribute pairs among all; the others are items bought together."""
-    validation_pairs: int = 256
+    validation_pairs: int = 200
     """Pairs kept out, on which the best step is chosen; at most a fifth of all."""
-    evaluate_every: int = 40
+    evaluate_every: int = 30
     """Steps between two looks at them."""
     patience: int = 3
     """Looks without a better one after which it stops."""

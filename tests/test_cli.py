@@ -327,7 +327,7 @@ def chain(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         write_folder(out, lambda folder: None, {})
         return FakeRecommender()
 
-    monkeypatch.setattr("kgrec.load.load", load)
+    monkeypatch.setattr("kgrec.loading.load", load)
     pipeline = ModuleType("kgrec.pipeline")
     pipeline.fit = fit  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "kgrec.pipeline", pipeline)

@@ -16,7 +16,7 @@ from kgrec.errors import ConfigError, KgrecError
 from kgrec.evaluate import evaluate_model, evaluate_top_k
 from kgrec.interactions import Interactions
 from kgrec.topk import TopK
-from kgrec.vocabulary import Indices, Vocabulary
+from kgrec.vocabulary import Indices
 
 N_USERS, N_ITEMS = 30, 40
 
@@ -25,8 +25,6 @@ N_USERS, N_ITEMS = 30, 40
 class Fake:
     """Ranks items by a fixed score, the held-out item first for users below `n_right`."""
 
-    users: Vocabulary
-    items: Vocabulary
     history: Interactions
     held_out: Interactions | None
     n_right: int = 0
@@ -70,8 +68,6 @@ def fake(n_right: int = 0, held_out: list[tuple[int, int]] | None = None) -> Fak
     history = [(u, i) for u in range(28) for i in range(u % 5 + 1)]
     held = [(u, 30 + u % 10) for u in range(N_USERS)] if held_out is None else held_out
     return Fake(
-        Vocabulary([f"u{u}" for u in range(N_USERS)], "user"),
-        Vocabulary([f"i{i}" for i in range(N_ITEMS)]),
         interactions(history),
         interactions(held),
         n_right,

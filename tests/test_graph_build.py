@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from kgrec.errors import DataError
 from kgrec.graph import KnowledgeGraph
-from kgrec.load import load
+from kgrec.loading import load
 from kgrec.schema import Schema
 from kgrec.shop import Shop
 

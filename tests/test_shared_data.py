@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kgrec.load import embedded_shop_folder, load
+from kgrec.loading import embedded_shop_folder, load
 from kgrec.shop import Shop
 
 

@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _fit(args: argparse.Namespace) -> tuple[Shop, Recommender]:
     from kgrec.config import Config
-    from kgrec.load import load
+    from kgrec.loading import load
     from kgrec.pipeline import fit
 
     config = Config.from_toml(args.config, _overrides(args))

@@ -30,7 +30,7 @@ def add(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Does it."""
-    from kgrec.load import load
+    from kgrec.loading import load
 
     if bool(args.export) != bool(args.out):
         raise ConfigError("--export and --out go together: --export graphml --out shop.graphml")

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kgrec.errors import ConfigError, DataError, KgrecError, MissingExtraError
-from kgrec.load import LoadConfig, embedded_shop_folder, load
+from kgrec.loading import LoadConfig, embedded_shop_folder, load
 from kgrec.schema import Schema
 from kgrec.shop import Shop
 
@@ -437,7 +437,7 @@ def test_more_behaviours_than_can_be_are_refused() -> None:
 
 
 def test_the_embedded_shop_asks_for_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kgrec.load.find_spec", lambda name: None)
+    monkeypatch.setattr("kgrec.loading.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'kgrec\[demo\]'"):
         embedded_shop_folder()
 

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from toy_shop import planted_interactions
+
+from kgrec.history import history_matrix, largest, last_matrix, steps_back, transitions
+from kgrec.interactions import Interactions
+
+
+def three_steps(**options: object) -> Interactions:
+    """User 0 has items 0, 1, 2 in this order; user 1 has item 2; user 2 has nothing."""
+    return Interactions.of(
+        [0, 0, 0, 1], [0, 1, 2, 2], n_users=3, n_items=4, time=[10, 20, 30, 5], **options
+    )  # type: ignore[arg-type]
+
+
+def test_steps_count_back_from_the_newest() -> None:
+    assert steps_back(three_steps()).tolist() == [2, 1, 0, 0]
+
+
+def test_a_basket_is_one_step() -> None:
+    rows = Interactions.of([0, 0, 0], [0, 1, 2], n_users=1, n_items=3, time=[10, 10, 30])
+    assert steps_back(rows).tolist() == [1, 1, 0]
+    assert last_matrix(rows).toarray().tolist() == [[0, 0, 1]]
+
+
+def test_weights_decay_a_step_back() -> None:
+    x = history_matrix(three_steps(), decay=0.5).toarray()
+    assert x.tolist() == [[0.25, 0.5, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+
+
+def test_unordered_histories_do_not_decay() -> None:
+    rows = Interactions.of([0, 0], [0, 1], n_users=1, n_items=2)
+    assert history_matrix(rows, decay=0.5).toarray().tolist() == [[1, 1]]
+    assert last_matrix(rows).nnz == 0
+    assert transitions(rows).nnz == 0
+
+
+def test_only_the_newest_interactions_count() -> None:
+    assert history_matrix(three_steps(), max_items=2).toarray()[0].tolist() == [0, 1, 1, 0]
+
+
+def test_the_largest_value_of_a_repeat_stays() -> None:
+    found = largest([0, 0, 1], [2, 2, 0], [1.0, 3.0, 2.0], (2, 3))
+    assert found.toarray().tolist() == [[0, 0, 3], [2, 0, 0]]
+
+
+def test_transitions_join_consecutive_steps() -> None:
+    follows = transitions(three_steps()).toarray()
+    assert follows[0, 1] == follows[1, 2] == 1
+    assert follows.sum() == 2
+
+
+def test_a_basket_shares_its_transition() -> None:
+    rows = Interactions.of([0, 0, 0], [0, 1, 2], n_users=1, n_items=3, time=[1, 1, 2])
+    assert transitions(rows).toarray()[:, 2].tolist() == [0.5, 0.5, 0]
+
+
+@given(st.integers(0, 1000))
+def test_a_selection_has_the_same_rows(seed: int) -> None:
+    rows = planted_interactions(n_users=9, n_items=12, groups=3, length=4)
+    users = np.random.default_rng(seed).integers(0, 9, 5)
+    whole = history_matrix(rows, decay=0.7)[users].toarray()
+    part = history_matrix(rows.select(users), decay=0.7).toarray()
+    assert part == pytest.approx(whole)

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kgrec.errors import ConfigError, ShapeError
+from kgrec.item_index import IndexConfig, ItemIndex, Kind, index_recall
+
+KINDS: tuple[Kind, ...] = ("flat", "ivf", "ivfpq", "hnsw")
+
+
+def vectors(n: int = 600, size: int = 16, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((n, size)).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_filter_is_kept_and_the_file_answers_alike(kind: Kind, tmp_path: Path) -> None:
+    items, queries = vectors(), vectors(20, seed=1)
+    index = ItemIndex.build(items, IndexConfig(kind=kind, n_lists=8, pq_bytes=8))
+    allowed = np.arange(600) % 3 == 0
+    _, found = index.search(queries, 10, allowed)
+    assert allowed[found[found >= 0]].all()
+    assert (found >= 0).mean() > 0.9
+    index.save(tmp_path / "items.faiss")
+    again = ItemIndex.load(tmp_path / "items.faiss", kind)
+    assert np.array_equal(again.search(queries, 10)[1], index.search(queries, 10)[1])
+
+
+def test_flat_is_exact_under_a_filter() -> None:
+    items, queries = vectors(), vectors(20, seed=1)
+    allowed = np.arange(600) % 7 == 0
+    _, found = ItemIndex.build(items, IndexConfig(kind="flat")).search(queries, 5, allowed)
+    scores = np.where(allowed, queries @ items.T, -np.inf)
+    assert np.array_equal(found, np.argsort(-scores, axis=1)[:, :5])
+
+
+@pytest.mark.parametrize(("kind", "least"), [("flat", 1.0), ("ivf", 0.6), ("hnsw", 0.9)])
+def test_index_recall_is_measured(kind: Kind, least: float) -> None:
+    items = vectors()
+    index = ItemIndex.build(items, IndexConfig(kind=kind, n_lists=8, n_probe=4))
+    assert least <= index_recall(index, items, vectors(50, seed=2), k=10) <= 1
+
+
+def test_auto_compresses_what_does_not_fit() -> None:
+    assert ItemIndex.build(vectors(), IndexConfig()).exact
+    small = ItemIndex.build(vectors(), IndexConfig(budget_bytes=100, pq_bytes=8))
+    assert small.kind == "ivfpq"
+
+
+def test_a_query_of_another_size_is_refused() -> None:
+    with pytest.raises(ShapeError, match="size 16"):
+        ItemIndex.build(vectors(), IndexConfig()).search(vectors(2, size=8), 3)
+
+
+def test_options_out_of_range_are_refused() -> None:
+    with pytest.raises(ConfigError, match="index"):
+        IndexConfig(pq_bytes=0)

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from toy_shop import planted_interactions, planted_shop
+
+from kgrec.errors import ConfigError
+from kgrec.interactions import Interactions
+from kgrec.split import Parts, SplitConfig, merge, split
+
+
+def pairs(rows: Interactions | None) -> set[tuple[int, int, int]]:
+    assert rows is not None
+    return set(zip(rows.user.tolist(), rows.item.tolist(), rows.time.tolist(), strict=True))
+
+
+def check_partition(parts: Parts, whole: Interactions) -> None:
+    three = [pairs(parts.train), pairs(parts.validation), pairs(parts.test)]
+    assert sum(map(len, three)) == len(whole)
+    assert set.union(*three) == pairs(whole)
+
+
+def test_leave_last_out_keeps_the_newest_two_apart() -> None:
+    shop = planted_shop(length=6)
+    parts = split(shop, SplitConfig())
+    check_partition(parts, shop.interactions)
+    assert parts.test is not None
+    assert set(parts.test.time.tolist()) == {5}
+    assert set(parts.validation.time.tolist()) == {4}
+
+
+def test_nobody_is_left_without_a_history() -> None:
+    rows = Interactions.of([0, 1, 1], [0, 0, 1], n_users=2, n_items=2, time=[1, 1, 2])
+    shop = replace(planted_shop(n_users=2, n_items=2, groups=1, length=2), interactions=rows)
+    parts = split(shop, SplitConfig())
+    assert pairs(parts.test) == {(1, 1, 2)}
+    assert pairs(parts.train) == {(0, 0, 1), (1, 0, 1)}
+
+
+@pytest.mark.parametrize("method", ["time", "random"])
+def test_shares_are_held_out(method: str) -> None:
+    shop = planted_shop(n_users=200, length=8)
+    parts = split(shop, SplitConfig(method=method, test_share=0.25))  # type: ignore[arg-type]
+    check_partition(parts, shop.interactions)
+    assert parts.test is not None
+    share = len(parts.test) / len(shop.interactions)
+    assert 0.1 < share <= 0.26
+
+
+def test_a_split_by_time_never_looks_ahead() -> None:
+    shop = planted_shop(n_users=50, length=8)
+    parts = split(shop, SplitConfig(method="time", test_share=0.3))
+    assert parts.test is not None
+    assert parts.train.time.max() <= parts.validation.time.min() <= parts.test.time.min()
+
+
+def test_unordered_data_loses_a_random_one() -> None:
+    rows = planted_interactions()
+    flat = Interactions.of(rows.user, rows.item, n_users=rows.n_users, n_items=rows.n_items)
+    parts = split(replace(planted_shop(), interactions=flat), SplitConfig())
+    assert parts.test is not None
+    assert np.bincount(parts.test.user).tolist() == [1] * rows.n_users
+
+
+def test_the_given_part_is_used() -> None:
+    shop = planted_shop()
+    given = shop.interactions.where(shop.interactions.time == 5)
+    rest = shop.interactions.where(shop.interactions.time < 5)
+    parts = split(replace(shop, interactions=rest, test=given), SplitConfig())
+    assert pairs(parts.test) == pairs(given)
+
+
+def test_given_without_a_part_is_refused() -> None:
+    with pytest.raises(ConfigError, match="came with no test part"):
+        split(planted_shop(), SplitConfig(method="given"))
+
+
+def test_cold_items_are_nowhere_but_in_the_test() -> None:
+    shop = planted_shop()
+    parts = split(shop, SplitConfig(cold_item_share=0.2))
+    assert len(parts.cold_items) == 8
+    assert not np.isin(parts.known.item, parts.cold_items).any()
+    assert parts.test is not None
+    assert np.isin(parts.test.item, parts.cold_items).all()
+
+
+def test_none_holds_nothing_out() -> None:
+    parts = split(planted_shop(), SplitConfig(method="none"))
+    assert parts.test is None
+    assert len(parts.validation) > 0
+
+
+def test_merging_gives_back_the_whole() -> None:
+    shop = planted_shop()
+    parts = split(shop, SplitConfig())
+    assert parts.test is not None
+    assert pairs(merge(parts.known, parts.test)) == pairs(shop.interactions)
+
+
+def test_only_the_target_is_held_out() -> None:
+    rows = Interactions.of(
+        [0, 0, 0], [0, 1, 2], n_users=1, n_items=3, time=[1, 2, 3],
+        behaviour=[1, 1, 0], behaviours=("view", "buy"), target=1,
+    )  # fmt: skip
+    shop = replace(planted_shop(n_users=1, n_items=3, groups=1, length=3), interactions=rows)
+    assert pairs(split(shop, SplitConfig()).test) == {(0, 1, 2)}
+
+
+@pytest.mark.parametrize("options", [{"test_share": 0.0}, {"cold_item_share": 1.0}])
+def test_shares_out_of_range_are_refused(options: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="split"):
+        SplitConfig(**options)  # type: ignore[arg-type]
