@@ -27,7 +27,7 @@ class SplitConfig:
     validation_share: float = 0.1
     """Share of what is left that validates, for methods that do not leave the last one out."""
     cold_item_share: float = 0.0
-    """Share of the items whose every interaction is held out, to test items never seen."""
+    """Share of the items whose every interaction is held out: the test part has these too."""
     seed: int = 7
 
     def __post_init__(self) -> None:
@@ -71,20 +71,21 @@ def split(shop: Shop, config: SplitConfig) -> Parts:
     n_cold = round(config.cold_item_share * shop.interactions.n_items)
     cold = np.sort(generator.choice(rows.n_items, n_cold, replace=False)).astype(np.int64)
     is_cold = np.isin(rows.item, cold)
+    warm = rows.where(~is_cold)
     method: Method = config.method
     if method == "leave-last-out" and shop.test is not None:
         method = "given"
+    test: Interactions | None = None
     if method == "given":
         if shop.test is None:
             raise ConfigError("split.method is 'given', but the data came with no test part")
-        rest = rows.where(~is_cold)
-        test: Interactions | None = shop.test
+        rest, test = warm, shop.test
     else:
-        held = _held_out(rows, method, config.test_share, generator) & ~is_cold
-        rest = rows.where(~held & ~is_cold)
-        test = None if method == "none" else rows.where(held)
-    if n_cold:  # cold items are tested alone: what is known of the user is the warm remainder
-        test = rows.where(is_cold & rows.is_target())
+        held = _held_out(warm, method, config.test_share, generator)
+        rest, test = warm.where(~held), warm.where(held) if method != "none" else None
+    if n_cold:
+        sold = rows.where(is_cold & rows.is_target())
+        test = sold if test is None else merge(test, sold)
     if shop.validation is not None and method == "given":
         return Parts(rest, shop.validation, test, cold)
     again: Method = "random" if method in ("given", "random") else method
