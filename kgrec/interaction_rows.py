@@ -143,7 +143,8 @@ class RowReader:
                 if kind == "position" and spec.position in (None, *table.missing):
                     good = good.with_columns(time=np.arange(n_rows, n_rows + good.height))
                 n_rows += batch.height
-                yield self._code(good)
+                if not good.is_empty():
+                    yield self._code(good)
             rejects = None
             if bad and ledger.wants_rows:
                 rejects = self._rejected(checked, table)

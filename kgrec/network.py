@@ -34,7 +34,7 @@ class NetworkConfig:
     """Negatives are drawn in proportion to popularity to this power; logQ corrects for it."""
     hidden_share: float = 0.3
     """Share of a user's items that is hidden and predicted from the rest."""
-    suffix_share: float = 0.5
+    suffix_share: float = 1.0
     """How often, where order is known, the later items are hidden instead of random ones."""
     decay: float = 0.8
     """Weight of an item against the one after it in a user's history, where order is known."""

@@ -117,17 +117,17 @@ def batch_loss(
                       batch.own_user, batch.own_item)
     )  # fmt: skip
     summed = SparseMatrix(batch.known, device) @ item_in  # (n_users, size)
-    user = functional.normalize(summed @ module.w_g, dim=1)
+    # the temperature goes here, where it costs (n_users, size) and not (n_users, n_negatives)
+    user = functional.normalize(summed @ module.w_g, dim=1) / config.temperature
     unit = functional.normalize(item_out, dim=1)
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        cosine = user @ unit[sample].T  # (n_users, n_negatives)
-    score = cosine.float() / config.temperature + (bias[sample] - log_q)
+        match = user @ unit[sample].T  # (n_users, n_negatives)
+    score = match.float() + (bias[sample] - log_q)
     place = torch.full((n_items,), -1, device=device)
     place[sample] = torch.arange(len(sample), device=device)
     own_place = place[own_item]
     among = own_place >= 0
     lowest = torch.tensor(-1e9, device=device)  # not -inf: its gradient would be NaN in a full row
-    score = score.index_put((own_user[among], own_place[among]), lowest)
-    hit = (user[target_user] * unit[target_item]).sum(dim=1)
-    positive = hit / config.temperature + bias[target_item]
+    score.index_put_((own_user[among], own_place[among]), lowest)
+    positive = (user[target_user] * unit[target_item]).sum(dim=1) + bias[target_item]
     return sampled_softmax_loss(positive, score, target_user, weight)

@@ -98,8 +98,8 @@ class GraphNetwork(nn.Module):
                 nodes = layer(nodes, adjacency[at % 2])
             items = nodes[: len(items)]
         centred = self.bias - (self.bias * self.warm).sum() / self.warm.sum().clamp(min=1)
-        size = self.config.size
-        return items[:, :size], items[:, size:], centred * kept
+        item_in, item_out = torch.split(items, self.config.size, dim=1)
+        return item_in, item_out, centred * kept
 
     @torch.no_grad()
     def vectors(self, adjacency: tuple[Adjacency, Adjacency] | None) -> DenseVectors:

@@ -48,11 +48,13 @@ class _Product(torch.autograd.Function):
 
 
 def _to_torch(matrix: csr_array, device: torch.device | None) -> Tensor:
+    # 32 bits where they do: MKL would narrow 64-bit indices anew in every product
+    kind = np.int32 if max(matrix.nnz, *matrix.shape) < 2**31 else np.int64
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
         return torch.sparse_csr_tensor(
-            torch.from_numpy(matrix.indptr.astype(np.int64)),
-            torch.from_numpy(matrix.indices.astype(np.int64)),
+            torch.from_numpy(matrix.indptr.astype(kind)),
+            torch.from_numpy(matrix.indices.astype(kind)),
             torch.from_numpy(matrix.data.astype(np.float32)),
             size=matrix.shape,
             device=device,
@@ -169,7 +171,10 @@ class Adjacency:
         matrix = coo_array((edges.weight, (row.ravel(), edges.source)), shape=shape)
         self.mean = SparseMatrix(csr_array(matrix.tocsr()), device)
         self.target = torch.from_numpy(key % edges.n_nodes).to(device)
-        self.relation = torch.from_numpy(key // edges.n_nodes).to(device)
+        rows, relation = np.arange(len(key)), key // edges.n_nodes
+        one_hot = csr_array((np.ones(len(key), np.float32), (rows, relation)))
+        self.relation = SparseMatrix(one_hot, device)
+        """Picks a row's relation; as a product its backward is a sum, not a scatter."""
 
 
 class RelationLayer(MessagePassing):  # type: ignore[misc]

@@ -143,7 +143,7 @@ def bar_chart(
         series: One value a group for each series.
         alt: What the picture shows, for who cannot see it.
         caption: The words below it.
-        height: In inches, at a width of 6.
+        height: In inches, at a width of 5.4.
 
     Raises:
         ShapeError: A series has more or fewer values than there are groups.
@@ -183,7 +183,7 @@ def line_chart(
         caption: The words below it.
         shaded: A stretch of the axis to mark.
         logarithmic: Whether both axes are.
-        height: In inches, at a width of 6.
+        height: In inches, at a width of 5.4.
 
     Raises:
         ShapeError: A series has more or fewer values than `x`.
@@ -232,7 +232,7 @@ def _picture(draw: Any, alt: str, caption: str, height: float, *, legend: bool) 
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(6, height), layout="constrained")
+        figure = Figure(figsize=(5.4, height), layout="constrained")
         axes = figure.add_subplot()
         draw(axes)
         if legend:

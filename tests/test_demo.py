@@ -78,7 +78,7 @@ def test_a_product_is_called_by_its_kind_size_and_brand() -> None:
     assert product_name(table, 0) == "Soft drinks, own brand"
     assert product_name(table, 1) == "Bread, 12 oz"
     bare = table.with_columns(pl.lit(None, pl.String).alias(c) for c in table.columns[1:])
-    assert product_name(bare, 3) == "3"
+    assert product_name(bare, 3) == "Product 3"
 
 
 def test_a_missing_package_is_said_before_any_work(

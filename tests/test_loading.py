@@ -454,3 +454,10 @@ def test_ids_come_back_as_they_were_given(pairs: list[tuple[str, str]]) -> None:
     found = list(zip(shop.users.take(rows.user), shop.items.take(rows.item), strict=True))
     assert sorted(found) == sorted(pairs)
     assert np.array_equal(shop.users.find(shop.users.ids), np.arange(len(shop.users)))
+
+
+def test_a_batch_of_rejected_rows_alone_is_no_obstacle() -> None:
+    frame = pl.DataFrame({"user_id": ["", "01"], "item_id": ["a", ""], "timestamp": [1, 2]})
+    shop = load({"interactions": frame})
+    assert len(shop.interactions) == 0
+    assert sum(shop.report.rejected.values()) == 2
