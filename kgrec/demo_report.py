@@ -16,7 +16,6 @@ from kgrec.graph_health import GraphHealth, graph_health
 from kgrec.report import (
     Section,
     bar_chart,
-    beside,
     facts,
     heading,
     line_chart,
@@ -190,27 +189,33 @@ def _graph(results: Results, health: GraphHealth) -> Iterator[Block]:
         [(count, _plural(kind)) for kind, count in health.nodes.items() if count]
         + [(f"{health.components.largest_share:.1%}", "of all nodes hang together")]
     )
-    edges = table(
+    yield table(
         ["relation", "from", "to", "edges", "items covered"],
         [
-            [r.name, r.head, r.tail, r.n_edges, f"{r.item_coverage:.1%}"]
+            [r.name, r.head, r.tail, r.n_edges, f"{r.item_coverage:.1%}" if r.item_coverage else ""]
             for r in (*health.behaviours, *health.relations)
         ],
         caption="Edges by relation; an interaction is one edge a household and product.",
     )
     degree = np.sort(users_of_item(results.shop.interactions))[::-1]
     places = np.unique(np.geomspace(1, len(degree), 60).astype(int))
-    chart = line_chart(
+    yield line_chart(
         places.tolist(), {"households": [int(degree[at - 1]) or 1 for at in places]},
         alt="Households a product, products in order of popularity, both axes logarithmic",
         labels=("products, most popular first", "households"), logarithmic=True,
         caption="How many households bought each product.",
     )  # fmt: skip
-    yield beside(edges, chart)
 
 
 def _plural(kind: str) -> str:
-    words = {"item": "products", "user": "households", "household": "kinds of household"}
+    words = {
+        "item": "products",
+        "user": "households",
+        "household": "kinds of household",
+        "kids": "numbers of children",
+        "age": "age groups",
+        "income": "income groups",
+    }
     if kind in words:
         return words[kind]
     return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"

@@ -46,7 +46,7 @@ def dense_scores(query: Floats, items: Floats) -> Floats:
 
 
 @njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _dot(a: Floats, b: Floats) -> float:
+def _dot(a: Floats, b: Floats) -> np.float32:
     total = np.float32(0)
     for at in range(len(a)):
         total += a[at] * b[at]

@@ -73,10 +73,13 @@ def _fill(model: Recommender, folder: Path) -> None:
         graph[f"{at}.edges"], graph[f"{at}.weight"] = relation.edges, relation.weight
     save_arrays(folder / "graph.safetensors", graph)
     dense = model.ranker.dense
-    arrays = {name: getattr(dense, name) for name in _DENSE}
+    arrays: dict[str, npt.NDArray[Any]] = {name: getattr(dense, name) for name in _DENSE}
     entities = {f"entities.{kind}": rows for kind, rows in dense.entities.items()}
     save_arrays(folder / "dense.safetensors", arrays | entities)
-    extra = {"popularity": model.ranker.popularity, "cold_items": model.cold_items}
+    extra: dict[str, npt.NDArray[Any]] = {
+        "popularity": model.ranker.popularity,
+        "cold_items": model.cold_items,
+    }
     save_arrays(folder / "sparse.safetensors", csr_to_arrays("s", model.ranker.sparse) | extra)
     model.index.save(folder / "items.faiss")
 

@@ -106,6 +106,8 @@ class Edges:
     """Twice the relation's place in the graph, plus one when tail to head, (n_edges,)."""
     weight: npt.NDArray[np.float32]
     n_nodes: int
+    n_relations: int
+    """Directed relations, twice those of the graph."""
 
 
 def edges_of(
@@ -156,7 +158,7 @@ def edges_of(
     weight = (weight / np.bincount(group, weight)[group]).astype(np.float32) if len(key) else weight
     into_items = target < nodes.n_items
     attribute_edges, item_edges = (
-        Edges(source[m], target[m], relation_of[m], weight[m], nodes.n)
+        Edges(source[m], target[m], relation_of[m], weight[m], nodes.n, 2 * len(graph.relations))
         for m in (~into_items, into_items)
     )
     return attribute_edges, item_edges
@@ -171,10 +173,10 @@ class Adjacency:
         matrix = coo_array((edges.weight, (row.ravel(), edges.source)), shape=shape)
         self.mean = SparseMatrix(csr_array(matrix.tocsr()), device)
         self.target = torch.from_numpy(key % edges.n_nodes).to(device)
-        rows, relation = np.arange(len(key)), key // edges.n_nodes
-        one_hot = csr_array((np.ones(len(key), np.float32), (rows, relation)))
+        place = (np.arange(len(key)), key // edges.n_nodes)
+        one_hot = csr_array((np.ones(len(key)), place), shape=(len(key), edges.n_relations))
+        # picks the relation of each row; as a product its backward is a sum, not a slow scatter
         self.relation = SparseMatrix(one_hot, device)
-        """Picks a row's relation; as a product its backward is a sum, not a scatter."""
 
 
 class RelationLayer(MessagePassing):  # type: ignore[misc]
@@ -197,7 +199,7 @@ class RelationLayer(MessagePassing):  # type: ignore[misc]
         """One product of a sparse matrix over `Adjacency`; edge by edge, some ten times slower
         and meant for comparison, over `Edges`."""
         if isinstance(edges, Adjacency):
-            messages = (edges.mean @ x) * self.gate[edges.relation]  # (n_rows, size)
+            messages = (edges.mean @ x) * (edges.relation @ self.gate)  # (n_rows, size)
             return x.index_add(0, edges.target, messages)
         edge_index = torch.from_numpy(np.stack([edges.source, edges.target]))
         passed: Tensor = self.propagate(

@@ -52,7 +52,7 @@ class RankerConfig:
     """Weight of the attribute rows beside the interactions in the ridge."""
     relation_weight: float = 3.0
     """Weight of item-item and item-entity relations."""
-    text_weight: float = 1.0
+    text_weight: float = 3.0
     """Weight of text neighbours."""
     last_weight: float = 0.3
     """Weight of the directed block of the newest basket."""
@@ -64,6 +64,9 @@ class RankerConfig:
     """Weight of the item itself once met by another behaviour (carted, not bought)."""
     dense_weight: float = 0.02
     """Weight of the dense half."""
+
+    dense_decay: float = 0.8
+    """As `decay`, where the dense half computes the user's vector."""
 
     def __post_init__(self) -> None:
         if self.ridge <= 0 or not 0 < self.decay <= 1:
@@ -184,7 +187,7 @@ def _behaviour(
 
 def dense_history(history: Interactions, config: RankerConfig) -> sp.csr_array:
     """The history as the graph network reads it, (n_users, n_items)."""
-    return history_matrix(history, decay=config.decay, max_items=config.max_history)
+    return history_matrix(history, decay=config.dense_decay, max_items=config.max_history)
 
 
 def block_of(name: str, evidence: Evidence, config: RankerConfig) -> sp.csr_array:

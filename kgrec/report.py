@@ -93,11 +93,6 @@ def facts(pairs: Sequence[tuple[object, str]]) -> Block:
     return _block("facts", [(cell(value), words) for value, words in pairs])
 
 
-def beside(*blocks: Block) -> Block:
-    """Blocks next to each other where the screen is wide, else below each other."""
-    return _block("beside", blocks)
-
-
 def table(
     header: Sequence[str],
     rows: Sequence[Sequence[object]],

@@ -33,11 +33,12 @@ LADDERS: dict[str, tuple[float, ...]] = {
     "text_weight": (0.0, 0.3, 1.0, 3.0, 6.0, 12.0),
     "ridge": (3.0, 10.0, 30.0, 60.0, 120.0, 240.0, 480.0),
     "degree_power": (0.0, 0.25, 0.5),
-    "last_weight": (0.0, 0.1, 0.2, 0.3, 0.45, 0.7, 1.0),
+    "last_weight": (0.0, 0.1, 0.2, 0.3, 0.45, 0.7, 1.0, 1.5),
     "last_shrink": (3.0, 10.0, 30.0),
     "cross_weight": (0.0, 0.1, 0.3, 1.0, 3.0),
     "own_weight": (0.0, 0.1, 0.3, 1.0, 3.0, 10.0),
     "dense_weight": (0.0, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16),
+    "dense_decay": (1.0, 0.9, 0.8, 0.7, 0.6),
     "output_power": (0.0, 0.125, 0.25),
 }
 """Values that the search may choose, by the field of `RankerConfig` they belong to."""
@@ -241,6 +242,7 @@ def _matters(field: str, validation: Validation) -> bool:
         "decay": evidence.history.ordered,
         "cross_weight": more,
         "own_weight": more,
+        "dense_decay": evidence.history.ordered and validation.dense.item_out.shape[1] > 1,
         "dense_weight": validation.dense.item_out.shape[1] > 1,
     }
     return bool(has.get(field, True))

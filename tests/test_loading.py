@@ -456,8 +456,7 @@ def test_ids_come_back_as_they_were_given(pairs: list[tuple[str, str]]) -> None:
     assert np.array_equal(shop.users.find(shop.users.ids), np.arange(len(shop.users)))
 
 
-def test_a_batch_of_rejected_rows_alone_is_no_obstacle() -> None:
+def test_a_batch_of_rejected_rows_alone_is_an_error_that_counts_them() -> None:
     frame = pl.DataFrame({"user_id": ["", "01"], "item_id": ["a", ""], "timestamp": [1, 2]})
-    shop = load({"interactions": frame})
-    assert len(shop.interactions) == 0
-    assert sum(shop.report.rejected.values()) == 2
+    with pytest.raises(DataError, match="no interaction could be used"):
+        load({"interactions": frame})

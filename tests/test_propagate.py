@@ -101,6 +101,7 @@ def test_the_fast_route_agrees_with_message_passing(seed: int, n: int, n_relatio
         relation=draw.integers(0, n_relations, n),
         weight=draw.random(n).astype(np.float32),
         n_nodes=9,
+        n_relations=n_relations,
     )
     x = torch.from_numpy(draw.normal(size=(9, 3)).astype(np.float32)).requires_grad_()
     layer = RelationLayer(n_relations, 3, gate=1.0)

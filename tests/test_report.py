@@ -14,7 +14,6 @@ from kgrec.errors import MissingExtraError, ShapeError
 from kgrec.report import (
     Section,
     bar_chart,
-    beside,
     cell,
     check_installed,
     facts,
@@ -46,7 +45,7 @@ class Balance(HTMLParser):
 def whole_page() -> str:
     bars = bar_chart(["recall", "nDCG"], {"ours": [0.2, 0.3], "theirs": [0.1, 0.2]}, alt="bars")
     lines = line_chart([1, 2, 3], {"a": [3, 2, 1]}, alt="lines", shaded=(2, 3), labels=("x", "y"))
-    blocks = (paragraph("a < b & c"), heading("<h>"), facts([(1234, "items")]), beside(bars, lines))
+    blocks = (paragraph("a < b & c"), heading("<h>"), facts([(1234, "items")]), bars, lines)
     rows = table(["name", "n"], [["<script>x</script>", 1], [None, 2.5]], strong=[1], caption="<c>")
     return page("T <1>", "lead", [Section("S & S", (*blocks, rows))], "end")
 
