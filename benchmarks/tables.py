@@ -1,7 +1,7 @@
 """The README's tables of results, made from benchmarks/results/*.json.
 
-    python benchmarks/tables.py            rewrites what stands between the markers in README.md
-    python benchmarks/tables.py --check    exits 1 when README.md says something else
+python benchmarks/tables.py            rewrites what stands between the markers in README.md
+python benchmarks/tables.py --check    exits 1 when README.md says something else
 """
 
 from __future__ import annotations

@@ -15,6 +15,28 @@ import scipy.sparse as sp
 from kgrec.graph import KnowledgeGraph, Relation
 from kgrec.history import scale_columns, scale_rows
 
+MOST_PAIRS = 200_000_000
+"""Pairs of items that one kind of evidence may make; bounds time and memory of its Gram matrix."""
+
+
+def bound(sizes: npt.NDArray[np.int64], pairs: int) -> int:
+    """The largest size up to which rows of these sizes make at most so many pairs together."""
+    ordered = np.sort(sizes.astype(np.int64))
+    within = int(np.searchsorted(np.cumsum(ordered**2), pairs, side="right"))
+    return int(ordered[-1]) if within == len(ordered) else int(ordered[max(within - 1, 0)])
+
+
+def cut(sizes: npt.NDArray[np.int64], pairs: int) -> int:
+    """The length that rows of these sizes may be cut to so that they make at most so many pairs."""
+    low, high = 1, int(sizes.max(initial=1))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if int((np.minimum(sizes, middle).astype(np.int64) ** 2).sum()) <= pairs:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
 
 def attribute_rows(graph: KnowledgeGraph, hub_share: float = 0.2) -> sp.csr_array | None:
     """Links of items to the values of their own attributes, IDF-weighted, unit norm by item.
@@ -117,7 +139,8 @@ def _weighted(blocks: list[sp.csr_array], hub_share: float) -> sp.csr_array | No
     links = sp.csr_array(sp.hstack(blocks, format="csr"))
     n = links.shape[0]
     degree = np.bincount(links.indices, minlength=links.shape[1])
-    kept = (degree > 1) & (degree <= max(hub_share * n, 2))
+    most = min(hub_share * n, bound(degree, MOST_PAIRS))
+    kept = (degree > 1) & (degree <= max(most, 2))
     idf = np.where(kept, np.log(n / np.maximum(degree, 1)), 0)
     rows = scale_columns(links, idf)
     rows.eliminate_zeros()

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from kgrec.errors import ConfigError
-from kgrec.evidence import attribute_rows, relation_rows, text_rows
+from kgrec.evidence import MOST_PAIRS, attribute_rows, cut, relation_rows, text_rows
 from kgrec.graph import KnowledgeGraph
 from kgrec.history import history_matrix, last_matrix, scale_columns, scale_rows, transitions
 from kgrec.interactions import Interactions
@@ -39,7 +39,8 @@ class RankerConfig:
     search_neighbours: int = 40
     """The same while the search compares configurations, which makes it several times cheaper."""
     max_history: int = 500
-    """Newest interactions of a user that count; bounds the pairs that one user makes."""
+    """Newest interactions of a user that count; fewer are counted in pairs where all users
+    together would make more than `evidence.MOST_PAIRS`."""
     ridge: float = 30.0
     """Ridge penalty of an item seen once, > 0."""
     degree_power: float = 0.25
@@ -135,13 +136,14 @@ def gather(
     config: RankerConfig,
 ) -> Evidence:
     """Counts what the sparse block is solved from; the costly part that no weight changes."""
-    x = history_matrix(history, max_items=config.max_history)
+    longest = min(config.max_history, cut(np.diff(history.start), MOST_PAIRS))
+    x = history_matrix(history, max_items=longest)
     attributes, relations = attribute_rows(graph), relation_rows(graph)
     crossed = {}
     if history.target is not None:
         wanted = history_matrix(history, max_items=config.max_history, mask=history.is_target())
         for name in view_names(history)[2:]:
-            seen = _behaviour(history, name, config)
+            seen = _behaviour(history, name, longest)
             crossed[name] = ((seen.T @ seen).tocsr(), (seen.T @ wanted).tocsr())
     return Evidence(
         history=history,
@@ -174,14 +176,14 @@ def view_matrix(name: str, history: Interactions, config: RankerConfig) -> sp.cs
         return history_matrix(history, decay=config.decay, max_items=config.max_history)
     if name == "last":
         return last_matrix(history)
-    return _behaviour(history, name, config, config.decay)
+    return _behaviour(history, name, config.max_history, config.decay)
 
 
 def _behaviour(
-    history: Interactions, name: str, config: RankerConfig, decay: float = 1.0
+    history: Interactions, name: str, max_items: int, decay: float = 1.0
 ) -> sp.csr_array:
     mask = history.behaviour == history.behaviours.index(name)
-    rows = history_matrix(history, decay=decay, max_items=config.max_history, mask=mask)
+    rows = history_matrix(history, decay=decay, max_items=max_items, mask=mask)
     return scale_rows(rows, np.full(rows.shape[0], 1 / max(rows.data.max(initial=0), 1e-9)))
 
 

@@ -83,7 +83,7 @@ class Validation:
     ) -> None:
         self.evidence, self.dense = evidence, dense
         n_items = held_out.n_items
-        truth = history_matrix(held_out, mask=held_out.is_target())
+        truth = unseen(held_out, evidence.history)
         known = np.diff(evidence.history.start) > 0
         users = np.flatnonzero((np.diff(truth.indptr) > 0) & known)
         size = min(len(users), max_users, max(max_cells // max(n_items, 1), 200))
@@ -92,7 +92,9 @@ class Validation:
         chosen[self.users] = True
         self.history = evidence.history.where(chosen[evidence.history.user])
         self.truth = truth[self.users]
-        self.seen = history_matrix(self.history, mask=self.history.is_target())[self.users]
+        self.seen = history_matrix(
+            self.history, mask=self.history.is_target(), max_items=len(self.history) + 1
+        )[self.users]
         self._blocks: dict[tuple[Any, ...], sp.csr_array] = {}
         self._offered = offered(dense)
 
@@ -143,6 +145,21 @@ class Validation:
                 self._blocks.pop(next(iter(self._blocks)))
             self._blocks[key] = block_of(name, self.evidence, config)
         return self._blocks[key]
+
+
+def unseen(held_out: Interactions, history: Interactions) -> sp.csr_array:
+    """Held-out items that a list could hold: of the behaviour to predict, not had before.
+
+    Returns:
+        (n_users, n_items) float32.
+    """
+    truth = history_matrix(held_out, mask=held_out.is_target())
+    had = history_matrix(history, mask=history.is_target(), max_items=len(history) + 1)
+    had.data[:] = 1
+    truth.data[:] = 1
+    new = sp.csr_array(truth - truth.multiply(had), dtype=np.float32)
+    new.eliminate_zeros()
+    return new
 
 
 def ndcg_of_scores(

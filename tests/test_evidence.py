@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from kgrec.evidence import attribute_rows, relation_rows, text_rows
+from kgrec.evidence import attribute_rows, bound, cut, relation_rows, text_rows
 from kgrec.graph import KnowledgeGraph, Relation
 from kgrec.vocabulary import Vocabulary
 
@@ -62,3 +64,16 @@ def test_text_neighbours_include_the_item_itself() -> None:
     assert rows[0, 2] == 0
     assert rows[3].sum() == 0  # no text, no neighbours
     assert np.linalg.norm(rows[0]) == pytest.approx(1)
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.integers(1, 5000))
+def test_bounds_keep_the_pairs_within(sizes: list[int], pairs: int) -> None:
+    rows = np.array(sizes)
+    most = bound(rows, pairs)
+    kept = rows[rows <= most]
+    # Rows of the same size stay or go together, and the smallest always stays.
+    assert (kept[kept < most] ** 2).sum() <= pairs
+    length = cut(rows, pairs)
+    assert length == 1 or (np.minimum(rows, length) ** 2).sum() <= pairs
+    if (rows**2).sum() <= pairs:
+        assert most == length == rows.max()

@@ -5,9 +5,10 @@ import pytest
 import scipy.sparse as sp
 from toy_shop import planted_shop
 
+from kgrec.interactions import Interactions
 from kgrec.ranker import RankerConfig, gather, popularity_vectors
 from kgrec.split import SplitConfig, split
-from kgrec.tune import LADDERS, Validation, ndcg_of_scores, search, with_field
+from kgrec.tune import LADDERS, Validation, ndcg_of_scores, search, unseen, with_field
 
 
 def test_ndcg_of_one_user_by_hand() -> None:
@@ -49,3 +50,9 @@ def test_what_is_not_there_is_not_searched() -> None:
 def test_every_ladder_is_a_field() -> None:
     for field, steps in LADDERS.items():
         assert getattr(with_field(RankerConfig(), field, steps[-1]), field) == steps[-1]
+
+
+def test_a_repeat_is_no_hit_for_a_list_that_leaves_repeats_out() -> None:
+    had = Interactions.of([0, 1], [0, 1], n_users=2, n_items=3)
+    held_out = Interactions.of([0, 0, 1], [0, 2, 1], n_users=2, n_items=3)
+    assert unseen(held_out, had).toarray().tolist() == [[0, 0, 1], [0, 0, 0]]
