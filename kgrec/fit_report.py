@@ -50,6 +50,8 @@ def fit_report(
             f"fit: {len(trials)} trials, validation nDCG@{ranker.config.metric_k} "
             f"{trials[0].ndcg:.4f} -> {best.ndcg:.4f}; switched off: {', '.join(off) or 'nothing'}"
         )
+        tried = dict.fromkeys(trial.field for trial in trials)
+        say("fit: chosen: " + ", ".join(f"{field} {chosen[field]:g}" for field in tried))
     return {
         "seconds": {stage: round(value, 2) for stage, value in clock.seconds.items()},
         "interactions": {

@@ -104,14 +104,16 @@ class Search:
         there, back = view.relation.name, f"^{view.relation.name}"
         if view.backwards:
             there, back = back, there
-        what = _words(view.relation.name).removeprefix("has ").removeprefix("in ")
+        words = _words(view.relation.name)
+        said = "{}: shares '{}' with" if view.other == "entity" else "shares {} '{}' with"
+        what = words if view.other == "entity" else _words(view.other)
         paths = []
         for attribute in np.unique(node):
             holders = owner[node == attribute]
             best = int(holders[np.argmax(self.weight[holders])])
             name = str(self.graph.nodes[view.other].ids[int(attribute)])
             more = f" and {len(holders) - 1} more in the history" if len(holders) > 1 else ""
-            sentence = f"shares {what} '{name}' with {self._name(best)}{more}"
+            sentence = f"{said.format(what, name)} {self._name(best)}{more}"
             strength = _rarity(int(view.degree[attribute]), self.graph.n_items)
             if strength <= 0:
                 continue  # what every item has explains nothing
