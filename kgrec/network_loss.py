@@ -129,5 +129,7 @@ def batch_loss(
     among = own_place >= 0
     lowest = torch.tensor(-1e9, device=device)  # not -inf: its gradient would be NaN in a full row
     score.index_put_((own_user[among], own_place[among]), lowest)
-    positive = (user[target_user] * unit[target_item]).sum(dim=1) + bias[target_item]
+    # index_select: its backward adds in one order, that of [] in whichever its threads come by
+    users, offered = user.index_select(0, target_user), unit.index_select(0, target_item)
+    positive = (users * offered).sum(dim=1) + bias.index_select(0, target_item)
     return sampled_softmax_loss(positive, score, target_user, weight)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from toy_shop import planted_shop
 
 import kgrec
@@ -18,6 +19,8 @@ from kgrec.errors import ArtefactError
 from kgrec.evaluate import evaluate_model
 from kgrec.graph import KnowledgeGraph
 from kgrec.lists import write_lists
+from kgrec.network import NetworkConfig
+from kgrec.network_training import train_network
 from kgrec.pipeline import fit
 from kgrec.recommender import Recommender, load_model
 
@@ -157,3 +160,16 @@ def test_frames_to_lists_in_the_callers_ids() -> None:
     found = model.recommend(["07"], k=3)
     assert set(found["user_id"]) == {"07"}
     assert found["item_id"].str.startswith("00").all()
+
+
+def test_threads_do_not_change_what_is_learned() -> None:
+    shop = planted_shop(n_users=1500, n_items=80, length=10)
+    config = NetworkConfig(size=16, epochs=1)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        runs = [train_network(shop.interactions, shop.graph, None, config) for _ in range(3)]
+    finally:
+        torch.set_num_threads(threads)
+    assert all(np.array_equal(runs[0].item_out, run.item_out) for run in runs)
+    assert all(np.array_equal(runs[0].item_in, run.item_in) for run in runs)
