@@ -1,5 +1,8 @@
 """The README's tables of results, made from benchmarks/results/*.json.
 
+chain-SET.json is what benchmarks/chain.py writes, suite-NAME.json the result.json of
+`kgrec benchmark NAME`.
+
 python benchmarks/tables.py            rewrites what stands between the markers in README.md
 python benchmarks/tables.py --check    exits 1 when README.md says something else
 """
@@ -12,6 +15,17 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from kgrec.benchmark.render_reading import (
+    STAGES,
+    best_published,
+    figure,
+    is_done,
+    p_words,
+    peak_gib,
+    seconds,
+    span,
+)
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -82,6 +96,77 @@ def cold(name: str, title: str) -> Iterator[str]:
         )
 
 
+SIMPLE = ("random", "popularity", "item-kNN")
+"""Baselines that every suite's table shows, whatever they reach."""
+
+
+def suite(result: dict[str, Any]) -> Iterator[str]:
+    """The table of one suite: the best published figure, simple models, the best baseline, ours."""
+    metrics, rows = result["suite"]["headline"], {row["name"]: row for row in result["rows"]}
+    best = result.get("best_baseline", {})
+    hardware = result["made"]["hardware"]
+    where = f"{hardware['cores']} cores, {hardware['memory_gib']} GiB"
+    yield f"\n**{result['suite']['title']}** ({where})\n"
+    yield "| model | " + " | ".join(metrics) + " | tune + fit + lists, peak memory |"
+    yield "|---" * (len(metrics) + 2) + "|"
+    published = best_published(result, metrics[0])
+    if published is not None:
+        values = [published["metrics"].get(metric) for metric in metrics]
+        cells = " | ".join("" if value is None else f"{value:.4f}" for value in values)
+        yield f"| {published['model']}, published, not rerun | {cells} | |"
+    for name in dict.fromkeys([*SIMPLE, *best.values(), "kgrec"]):
+        if name in rows:
+            by = [metric for metric in metrics if best.get(metric) == name]
+            yield suite_row(rows[name], metrics, label(rows[name], by, len(metrics)))
+    yield from verdicts(rows.get("kgrec", {}))
+
+
+def label(row: dict[str, Any], best_by: list[str], n_metrics: int) -> str:
+    """The name of a row, and by what it is the best baseline."""
+    if row["kind"] == "kgrec":
+        return f"**{row['name']}**"
+    if not best_by:
+        return str(row["name"])
+    where = "" if len(best_by) == n_metrics else f" by {', '.join(best_by)}"
+    return f"{row['name']}, best baseline{where}"
+
+
+def suite_row(row: dict[str, Any], metrics: list[str], name: str) -> str:
+    """One line: mean and half the 95% interval of each metric, and the cost."""
+    if not is_done(row):
+        return f"| {name}: {row['status']} |" + " |" * (len(metrics) + 1)
+    took = " + ".join(f"{seconds(row, stage) or 0:.0f}" for stage in STAGES)
+    cost = f"{took} s, {peak_gib(row) or 0:.1f} GiB"
+    return f"| {name} | {' | '.join(plus_minus(row, metric) for metric in metrics)} | {cost} |"
+
+
+def plus_minus(row: dict[str, Any], metric: str) -> str:
+    """`0.1234 ± 0.0056`, the wider side of the interval."""
+    mean, low, high = (figure(row, metric, part) for part in ("mean", "low", "high"))
+    if mean is None:
+        return ""
+    if low is None or high is None:
+        return f"{mean:.4f}"
+    return f"{mean:.4f} ± {max(high - mean, mean - low):.4f}"
+
+
+def verdicts(row: dict[str, Any]) -> Iterator[str]:
+    """Ours less the best baseline, user by user, in one sentence."""
+    said = [
+        f"{metric} {found['difference']:+.4f} {span(found['low'], found['high'], '+')} "
+        f"({p_words(found.get('p_holm', found.get('p')))})"
+        for metric, found in row.get("against", {}).items()
+    ]
+    if said:
+        yield f"\nkgrec less the best baseline, paired by user: {'; '.join(said)}."
+
+
+def suites() -> Iterator[str]:
+    """The tables of every suite that was run."""
+    for path in sorted(RESULTS.glob("suite-*.json")):
+        yield from suite(json.loads(path.read_text("utf-8")))
+
+
 def tables() -> str:
     """Everything between the markers."""
     lines = [
@@ -95,6 +180,7 @@ def tables() -> str:
             "amazon-scientific-2018+cold",
             "amazon-scientific-2018, a tenth of the items kept out of training and tuning",
         ),
+        *suites(),
     ]
     return "\n".join([BEGIN, *lines, "", END])
 

@@ -16,6 +16,7 @@ from types import FrameType
 
 import kgrec
 from kgrec.commands import (
+    benchmark,
     data,
     demo,
     doctor,
@@ -30,7 +31,9 @@ from kgrec.commands import (
 from kgrec.errors import KgrecError
 from kgrec.progress import say
 
-_COMMANDS = (demo, fit, recommend, evaluate, similar, explain, graph, schema, data, doctor)
+_COMMANDS = (
+    demo, fit, recommend, evaluate, benchmark, similar, explain, graph, schema, data, doctor
+)  # fmt: skip
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -197,7 +197,7 @@ class _Scene:
             targets=targets,
             cold_user=lengths == 0,
             cold_item=cold_item,
-            groups={EVERYONE: np.ones(len(users), bool), **_activity(lengths)},
+            groups={EVERYONE: np.ones(len(users), bool), **activity_groups(lengths)},
             users_of_item=users_of_item(history),
             n_known_users=int((np.diff(history.start) > 0).sum()),
             batch_size=batch_size or int(np.clip(_BUDGET_BYTES // (n_items * 16), 16, 4096)),
@@ -227,7 +227,7 @@ def _only(truth: sparse.csr_array, items: Mask) -> sparse.csr_array:
     return kept
 
 
-def _activity(lengths: npt.NDArray[np.int64]) -> dict[str, Mask]:
+def activity_groups(lengths: npt.NDArray[np.int64]) -> dict[str, Mask]:
     """Quarters of the users by the length of their history; equal lengths stay together."""
     groups: dict[str, Mask] = {}
     known = lengths[lengths > 0]

@@ -126,3 +126,43 @@ def transitions(interactions: Interactions) -> sp.csr_array:
     before = scale_rows(before, 1.0 / np.maximum(np.diff(before.indptr), 1))
     following = np.flatnonzero(np.diff(moments) == 1)
     return (before[following].T @ after[following + 1]).tocsr()
+
+
+def prefixes(
+    interactions: Interactions, decay: float, window: int
+) -> tuple[sp.csr_array, sp.csr_array]:
+    """What each interaction of the behaviour to predict came after, and itself.
+
+    Args:
+        interactions: What happened.
+        decay: Factor for each step between a row and the one to predict, in (0, 1].
+        window: Rows looked back at most.
+
+    Returns:
+        X, the decayed rows of older moments, and Y, the item that followed, both
+        (n_examples, n_items) float32; no rows where the order is unknown.
+    """
+    n_items = interactions.n_items
+    kept = interactions.where(interactions.weight > 0)
+    if not kept.ordered:
+        none = sp.csr_array((0, n_items), dtype=np.float32)
+        return none, none
+    back, wanted = steps_back(kept), np.flatnonzero(kept.is_target())
+    rows, columns, values = [], [], []
+    for offset in range(1, window + 1):
+        later = wanted[wanted >= offset]
+        later = later[kept.user[later] == kept.user[later - offset]]
+        age = back[later - offset] - back[later]
+        later, age = later[age > 0], age[age > 0]
+        rows.append(later)
+        columns.append(kept.item[later - offset])
+        values.append(kept.weight[later - offset] * np.float32(decay) ** (age - 1))
+    every = np.concatenate(rows)
+    example, row = np.unique(every, return_inverse=True)
+    shape = (len(example), n_items)
+    x = largest(row, np.concatenate(columns), np.concatenate(values), shape)
+    y = sp.csr_array(
+        (np.ones(len(example), np.float32), kept.item[example], np.arange(len(example) + 1)),
+        shape=shape,
+    )
+    return x, y

@@ -50,7 +50,7 @@ def evaluate_lists(
         ConfigError: A k is below 1 or past the length of the lists.
     """
     check_depths(ks, top.shape[1])
-    hit, n_truth = _hits(top, truth)
+    hit, n_truth = find_hits(top, truth)
     ranks = np.arange(1, top.shape[1] + 1)
     size = np.where(n_truth > 0, n_truth, np.nan)  # NaN spreads to users who do not count
     found = np.cumsum(hit, axis=1)  # (n_users, length): hits down to each rank
@@ -156,7 +156,7 @@ def check_depths(ks: Sequence[int], length: int | None = None) -> None:
         raise ConfigError(f"metrics at k = {max(ks)} need lists that long; these hold {length}")
 
 
-def _hits(
+def find_hits(
     top: npt.NDArray[np.int32], truth: sparse.csr_array
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
     """Whether each place of each list is a held-out item, and how many each user has."""

@@ -42,7 +42,7 @@ class NetworkConfig:
     """Newest distinct items of a user that count."""
     temperature: float = 0.1
     """Divides the cosine of user and item."""
-    learning_rate: float = 0.004
+    learning_rate: float = 0.008
     """Of Adam at the start; falls in a straight line to zero."""
     weight_decay: float = 0.0
     """Of Adam (decoupled)."""

@@ -14,20 +14,26 @@ from kgrec.network_training import train_network
 from kgrec.ranker import fit_ranker, gather, popularity_vectors
 from kgrec.recommender import Recommender
 from kgrec.shop import Shop
-from kgrec.split import split
+from kgrec.split import Parts, split
 from kgrec.text import embed_items
 from kgrec.tune import Trial, Validation, search
 from kgrec.work import WorkFolder
 
 
 def fit(
-    shop: Shop, config: Config | None = None, *, out: Path | None = None, cache: Path | None = None
+    shop: Shop,
+    config: Config | None = None,
+    *,
+    parts: Parts | None = None,
+    out: Path | None = None,
+    cache: Path | None = None,
 ) -> Recommender:
     """Fits every stage on the training part, tunes on validation, then fits again on both.
 
     Args:
         shop: What `kgrec.load` returned.
         config: Options of every stage.
+        parts: Cut by the caller, who may keep the test part; else cut as `config.split` says.
         out: The model folder to write. Checkpoints lie beside it until it is whole, so that a
             fit that was killed goes on where it was.
         cache: A folder that keeps text embeddings between fits.
@@ -38,7 +44,7 @@ def fit(
     config = (config or Config()).seeded()
     clock = Clock()
     with WorkFolder(out) as work:
-        parts = split(shop, config.split)
+        parts = parts or split(shop, config.split)
         text = clock("text", lambda: embed_items(shop, parts.train, config.text, cache))
 
         def learn(rows: Interactions, name: str, validation: Interactions | None) -> DenseVectors:

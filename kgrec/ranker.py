@@ -7,6 +7,7 @@ g come from the graph network; without one, popularity alone orders what S does 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +17,14 @@ import scipy.sparse as sp
 from kgrec.errors import ConfigError
 from kgrec.evidence import MOST_PAIRS, attribute_rows, cut, relation_rows, text_rows
 from kgrec.graph import KnowledgeGraph
-from kgrec.history import history_matrix, last_matrix, scale_columns, scale_rows, transitions
+from kgrec.history import (
+    history_matrix,
+    last_matrix,
+    prefixes,
+    scale_columns,
+    scale_rows,
+    transitions,
+)
 from kgrec.interactions import Interactions
 from kgrec.network import DenseVectors
 from kgrec.ridge import sparse_ridge
@@ -49,6 +57,12 @@ class RankerConfig:
     """Scores of an item fall with its number of users to this power."""
     decay: float = 0.7
     """Weight of an interaction falls by this factor a step back, in (0, 1]."""
+    sequence_weight: float = 1.0
+    """Weight of what came next after each decayed history, beside pairs that merely share a
+    user."""
+    window: int = 20
+    """Rows that a history so counted reaches back; fewer where all together would make more pairs
+    than `evidence.MOST_PAIRS`."""
     attribute_weight: float = 3.0
     """Weight of the attribute rows beside the interactions in the ridge."""
     relation_weight: float = 3.0
@@ -59,14 +73,18 @@ class RankerConfig:
     """Weight of the directed block of the newest basket."""
     last_shrink: float = 10.0
     """Transitions out of an item are divided by their number plus this."""
-    cross_weight: float = 0.3
-    """Weight of the ridge from each other behaviour to the one to predict."""
-    own_weight: float = 0.3
-    """Weight of the item itself once met by another behaviour (carted, not bought)."""
-    dense_weight: float = 0.02
+    cross_weight: tuple[float, ...] = ()
+    """Weight of the ridge from each other behaviour to the one to predict, in the order of
+    `view_names`; 0.3 where none is given."""
+    own_weight: tuple[float, ...] = ()
+    """Weight of the item itself once met by another behaviour (carted, not bought), likewise."""
+    own_power: float = 0.5
+    """The item itself counts by its rate of conversion to this power: how many of those who met
+    it by the other behaviour went on to the one to predict."""
+    dense_weight: float = 0.03
     """Weight of the dense half."""
 
-    dense_decay: float = 0.8
+    dense_decay: float = 0.9
     """As `decay`, where the dense half computes the user's vector."""
 
     def __post_init__(self) -> None:
@@ -77,6 +95,9 @@ class RankerConfig:
             )
         if self.n_neighbours < 1 or self.trials < 1:
             raise ConfigError("ranker.n_neighbours and ranker.trials are at least 1")
+
+
+_OTHER_WEIGHT = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +146,8 @@ class Evidence:
     text: sp.csr_array | None
     follows: sp.csr_array
     """Transitions, (n_items, n_items)."""
+    sequences: dict[float, tuple[sp.csr_array, sp.csr_array]] = field(default_factory=dict)
+    """What `sequence_pairs` counted, by decay."""
     crossed: dict[str, tuple[sp.csr_array, sp.csr_array]] = field(default_factory=dict)
     """For each other behaviour: its own Gram matrix, and its pairs with the one to predict."""
 
@@ -142,23 +165,43 @@ def gather(
     crossed = {}
     if history.target is not None:
         wanted = history_matrix(history, max_items=config.max_history, mask=history.is_target())
-        for name in view_names(history)[2:]:
+        for name in others(history):
             seen = _behaviour(history, name, longest)
-            crossed[name] = ((seen.T @ seen).tocsr(), (seen.T @ wanted).tocsr())
+            crossed[name] = (_product(seen.T, seen), _product(seen.T, wanted))
     return Evidence(
         history=history,
-        pairs=(x.T @ x).tocsr(),
+        pairs=_product(x.T, x),
         degree=np.bincount(x.indices, minlength=history.n_items).astype(np.float32),
-        attributes=None if attributes is None else (attributes @ attributes.T).tocsr(),
-        relations=None if relations is None else (relations @ relations.T).tocsr(),
+        attributes=None if attributes is None else _gram(attributes),
+        relations=None if relations is None else _gram(relations),
         text=None if text is None else _gram(text_rows(text)),
         follows=transitions(history),
         crossed=crossed,
     )
 
 
+def sequence_pairs(evidence: Evidence, config: RankerConfig) -> tuple[sp.csr_array, sp.csr_array]:
+    """Gram matrix of the histories before each interaction, and their pairs with what came next.
+
+    Returns:
+        X^T X and X^T Y of `history.prefixes`, (n_items, n_items) each, kept by decay.
+    """
+    if config.decay not in evidence.sequences:
+        most = math.isqrt(MOST_PAIRS // max(len(evidence.history), 1))
+        x, y = prefixes(evidence.history, config.decay, max(1, min(config.window, most)))
+        evidence.sequences[config.decay] = (_product(x.T, x), _product(x.T, y))
+    return evidence.sequences[config.decay]
+
+
 def _gram(rows: sp.csr_array) -> sp.csr_array:
-    return (rows @ rows.T).tocsr()
+    return _product(rows, rows.T)
+
+
+def _product(left: sp.sparray, right: sp.sparray) -> sp.csr_array:
+    """The product with sorted rows, so that adding such products keeps them sorted."""
+    out = sp.csr_array(left @ right)
+    out.sort_indices()
+    return out
 
 
 def view_names(history: Interactions) -> tuple[str, ...]:
@@ -177,6 +220,11 @@ def view_matrix(name: str, history: Interactions, config: RankerConfig) -> sp.cs
     if name == "last":
         return last_matrix(history)
     return _behaviour(history, name, config.max_history, config.decay)
+
+
+def others(history: Interactions) -> tuple[str, ...]:
+    """The behaviours that have a view of their own."""
+    return view_names(history)[2:]
 
 
 def _behaviour(
@@ -198,7 +246,12 @@ def block_of(name: str, evidence: Evidence, config: RankerConfig) -> sp.csr_arra
         out = np.asarray(evidence.follows.sum(axis=1)).ravel()
         return scale_rows(evidence.follows, 1 / (out + max(config.last_shrink, 1e-6)))
     if name == "history":
-        return _ridge_block(evidence.pairs, evidence.pairs, evidence, config, evidence.degree)
+        gram = cross = evidence.pairs
+        if config.sequence_weight and evidence.history.ordered:
+            before, after = sequence_pairs(evidence, config)
+            gram = gram + np.float32(config.sequence_weight) * before
+            cross = cross + np.float32(config.sequence_weight) * after
+        return _ridge_block(gram, cross, evidence, config, evidence.degree)
     gram, cross = evidence.crossed[name]
     return _ridge_block(gram, cross, evidence, config, gram.diagonal())
 
@@ -227,9 +280,31 @@ def _ridge_block(
     return scale_columns(block, np.maximum(evidence.degree, 1) ** -config.output_power)
 
 
-def view_weight(name: str, config: RankerConfig) -> float:
+def view_weight(name: str, history: Interactions, config: RankerConfig) -> float:
     """The weight of one view's block."""
-    return {"history": 1.0, "last": config.last_weight}.get(name, config.cross_weight)
+    if name in ("history", "last"):
+        return {"history": 1.0, "last": config.last_weight}[name]
+    return weight_of(name, history, config.cross_weight)
+
+
+def weight_of(name: str, history: Interactions, weights: tuple[float, ...]) -> float:
+    """The weight of one other behaviour among `weights`."""
+    at = others(history).index(name)
+    return weights[at] if at < len(weights) else _OTHER_WEIGHT
+
+
+def own_block(name: str, evidence: Evidence, config: RankerConfig) -> sp.csr_array:
+    """What an item that was met by another behaviour is worth itself, diagonal (n_items, n_items).
+
+    The weight times (rate of conversion / mean rate) ** own_power, where the rate is (users who
+    viewed and bought + 1) / (users who viewed + 1 / mean rate).
+    """
+    gram, cross = evidence.crossed[name]
+    met, went_on = gram.diagonal(), cross.diagonal()
+    mean = max(float(went_on.sum()) / max(float(met.sum()), 1e-9), 1e-9)
+    rate = (went_on + 1) / (met + 1 / mean) / mean
+    weight = weight_of(name, evidence.history, config.own_weight)
+    return sp.diags_array((weight * rate**config.own_power).astype(np.float32), format="csr")
 
 
 def fit_ranker(evidence: Evidence, dense: DenseVectors, config: RankerConfig) -> Ranker:
@@ -238,12 +313,12 @@ def fit_ranker(evidence: Evidence, dense: DenseVectors, config: RankerConfig) ->
     names = view_names(evidence.history)
     blocks = []
     for name in names:
-        weight = view_weight(name, config) if config.sparse else 0.0
+        weight = view_weight(name, evidence.history, config) if config.sparse else 0.0
         block = sp.csr_array((n, n), dtype=np.float32)
         if weight:
             block = block_of(name, evidence, config) * np.float32(weight)
         if name not in ("history", "last") and config.sparse:
-            block = block + np.float32(config.own_weight) * sp.eye_array(n, dtype=np.float32)
+            block = block + own_block(name, evidence, config)
         blocks.append(sp.csr_array(block))
     stacked = sp.csr_array(sp.vstack(blocks, format="csr"), dtype=np.float32)
     stacked.eliminate_zeros()

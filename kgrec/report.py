@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -25,8 +26,11 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0f766e", "#b6c2c9", "#e0a458", "#7c8fb5", "#c0616a", "#5d6f79")
 """Of series in their order; the first is the one that the eye is to find."""
+_FIGURE = re.compile(r"[-+]?\d[\d,.]*%?( \[.*\])?")
 _STYLE: dict[Any, Any] = {
     "font.size": 9.0,
+    "figure.facecolor": "none",  # the page's own colour, which may be dark
+    "axes.facecolor": "none",
     "axes.edgecolor": "#9fb0b8",
     "axes.labelcolor": "#5d6f79",
     "axes.spines.top": False,
@@ -114,11 +118,8 @@ def table(
     for at, row in enumerate(rows):
         if len(row) != len(header):
             raise ShapeError(f"row {at} has {len(row)} cells, the header {len(header)}")
-    numeric = [
-        any(isinstance(row[at], int | float) for row in rows)
-        and all(row[at] is None or isinstance(row[at], int | float) for row in rows)
-        for at in range(len(header))
-    ]
+    columns = [[row[at] for row in rows if row[at] not in (None, "")] for at in range(len(header))]
+    numeric = [bool(column) and all(map(_is_figure, column)) for column in columns]
     cells = [[cell(value) for value in row] for row in rows]
     return _block("table", header, cells, caption, numeric, tuple(strong))
 
@@ -201,6 +202,69 @@ def line_chart(
     return _picture(draw, alt, caption, height, legend=len(series) > 1)
 
 
+def scatter_chart(
+    series: Mapping[str, Sequence[tuple[str, float, float]]],
+    *,
+    alt: str,
+    labels: tuple[str, str] = ("", ""),
+    caption: str = "",
+    height: float = 3.4,
+) -> Block:
+    """Named points, the horizontal axis logarithmic.
+
+    Args:
+        series: Points by series, each its name, where it stands (> 0) and its value.
+        alt: What the picture shows, for who cannot see it.
+        labels: Of the axes.
+        caption: The words below it.
+        height: In inches, at a width of 5.4.
+
+    Raises:
+        ShapeError: A point stands at 0 or below, which a logarithm cannot show.
+    """
+    check_installed()
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    points = [point for of_series in series.values() for point in of_series]
+    for name, x, _ in points:
+        if not x > 0:
+            raise ShapeError(f"point '{name}' stands at {x}, which a logarithmic axis cannot show")
+
+    def draw(axes: Axes) -> None:
+        for at, (name, of_series) in enumerate(series.items()):
+            x, y = [p[1] for p in of_series], [p[2] for p in of_series]
+            axes.scatter(x, y, s=26, label=name, color=_colour(at), zorder=3)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.margins(x=0.18, y=0.1)  # room for the names
+        axes.set_xlabel(labels[0])
+        axes.set_ylabel(labels[1])
+        _name_points(axes, points)
+
+    return _picture(draw, alt, caption, height, legend=len(series) > 1)
+
+
+def _name_points(axes: Axes, points: Sequence[tuple[str, float, float]]) -> None:
+    """Writes each name beside its point, higher where another name stands there already."""
+    axes.get_xlim(), axes.get_ylim()  # the limits are set when they are asked for
+    taken: list[tuple[float, float, float]] = []  # left, right and height of the names so far
+    for name, x, y in sorted(points, key=lambda point: point[2]):
+        across, up = axes.transData.transform((x, y))
+        scale = 72 / axes.figure.dpi
+        left, base = across * scale + 5, up * scale - 2.5
+        right = left + 3.9 * len(name)  # of 7-point letters
+        height = base
+        for other_left, other_right, other in sorted(taken, key=lambda t: t[2]):
+            if left < other_right and other_left < right and abs(other - height) < 7:
+                height = other + 7
+        taken.append((left, right, height))
+        axes.annotate(
+            name, (x, y), (5, height - base - 2.5), textcoords="offset points", fontsize=7
+        )
+
+
 def cell(value: object) -> str:
     """A value as a table shows it: 1,234, 0.0567, empty for None."""
     if value is None or value != value:  # NaN is what differs from itself
@@ -208,6 +272,11 @@ def cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4f}" if abs(value) < 1 else f"{value:,.1f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _is_figure(value: object) -> bool:
+    """Whether it is a number, or text that shows one: `12.3%`, `0.20 [0.19, 0.21]`."""
+    return isinstance(value, int | float) or bool(_FIGURE.fullmatch(str(value)))
 
 
 def _colour(at: int) -> str:

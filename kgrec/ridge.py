@@ -91,22 +91,42 @@ def _cholesky_solve(a: Doubles, b: Doubles) -> None:
             b[k] -= a[i, k] * b[i]
 
 
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _sift(gain: Floats, index: Ints, size: int) -> None:
+    """Restores a heap whose root alone is out of place: the root is the worst, ties the last."""
+    at = 0
+    while True:
+        worst = at
+        for child in (2 * at + 1, 2 * at + 2):
+            if child < size and (
+                gain[child] < gain[worst]
+                or (gain[child] == gain[worst] and index[child] > index[worst])
+            ):
+                worst = child
+        if worst == at:
+            return
+        gain[at], gain[worst] = gain[worst], gain[at]
+        index[at], index[worst] = index[worst], index[at]
+        at = worst
+
+
 @njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
 def _neighbours(indptr: Ints, indices: Ints, data: Floats, scale: Floats, k: int) -> Ints:
     n = len(indptr) - 1
     chosen = np.full((n, k), -1, np.int32)
     for j in prange(n):
-        begin, end = indptr[j], indptr[j + 1]
-        gain = np.zeros(end - begin, np.float32)
-        for at in range(begin, end):
-            if indices[at] != j and data[at] > 0:
-                gain[at - begin] = data[at] * data[at] * scale[indices[at]]
-        order = np.argsort(-gain, kind="mergesort")[:k]
-        for rank in range(len(order)):
-            if gain[order[rank]] > 0:
-                chosen[j, rank] = indices[begin + order[rank]]
-        kept = int((chosen[j] >= 0).sum())
-        chosen[j, :kept] = np.sort(chosen[j, :kept])
+        gain = np.zeros(k, np.float32)  # the empty places are the worst, so they go first
+        index = np.full(k, len(scale), np.int32)
+        for at in range(indptr[j], indptr[j + 1]):
+            i = indices[at]
+            value = data[at] * data[at] * scale[i]
+            if i != j and data[at] > 0 and value > gain[0]:
+                gain[0], index[0] = value, i
+                _sift(gain, index, k)
+        index = np.sort(index)
+        for rank in range(k):
+            if index[rank] < len(scale):
+                chosen[j, rank] = index[rank]
     return chosen
 
 

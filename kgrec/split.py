@@ -28,6 +28,9 @@ class SplitConfig:
     """Share of what is left that validates, for methods that do not leave the last one out."""
     cold_item_share: float = 0.0
     """Share of the items whose every interaction is held out: the test part has these too."""
+    cold_item_fold: int | None = None
+    """Which share of the items that is, 0 for the first: folds of one seed are disjoint. None draws
+    a share of its own."""
     seed: int = 7
 
     def __post_init__(self) -> None:
@@ -37,6 +40,13 @@ class SplitConfig:
         if not 0 <= self.cold_item_share < 1:
             raise ConfigError(
                 f"split.cold_item_share is {self.cold_item_share}; it is at least 0 and below 1"
+            )
+        fold = self.cold_item_fold
+        if fold is not None and (fold < 0 or (fold + 1) * self.cold_item_share > 1 + 1e-9):
+            raise ConfigError(
+                f"split.cold_item_fold is {fold}; with split.cold_item_share "
+                f"{self.cold_item_share} the last fold is "
+                f"{int(1 / self.cold_item_share + 1e-9) - 1 if self.cold_item_share else 'none'}"
             )
 
 
@@ -68,8 +78,7 @@ def split(shop: Shop, config: SplitConfig) -> Parts:
     """
     rows = shop.interactions
     generator = np.random.default_rng(config.seed)
-    n_cold = round(config.cold_item_share * shop.interactions.n_items)
-    cold = np.sort(generator.choice(rows.n_items, n_cold, replace=False)).astype(np.int64)
+    cold = _cold_items(rows.n_items, config)
     is_cold = np.isin(rows.item, cold)
     warm = rows.where(~is_cold)
     method: Method = config.method
@@ -83,7 +92,7 @@ def split(shop: Shop, config: SplitConfig) -> Parts:
     else:
         held = _held_out(warm, method, config.test_share, generator)
         rest, test = warm.where(~held), warm.where(held) if method != "none" else None
-    if n_cold:
+    if len(cold):
         sold = rows.where(is_cold & rows.is_target())
         test = sold if test is None else merge(test, sold)
     if shop.validation is not None and method == "given":
@@ -93,6 +102,16 @@ def split(shop: Shop, config: SplitConfig) -> Parts:
         again = "leave-last-out"
     held = _held_out(rest, again, config.validation_share, generator)
     return Parts(rest.where(~held), rest.where(held), test, cold)
+
+
+def _cold_items(n_items: int, config: SplitConfig) -> npt.NDArray[np.int64]:
+    generator = np.random.default_rng(config.seed)
+    n_cold = round(config.cold_item_share * n_items)
+    if config.cold_item_fold is None:
+        return np.sort(generator.choice(n_items, n_cold, replace=False)).astype(np.int64)
+    order, share = generator.permutation(n_items), config.cold_item_share
+    begin, end = (round((config.cold_item_fold + more) * share * n_items) for more in (0, 1))
+    return np.sort(order[begin:end]).astype(np.int64)
 
 
 def merge(*parts: Interactions) -> Interactions:

@@ -21,13 +21,17 @@ from kgrec.ranker import (
     RankerConfig,
     block_of,
     offered,
+    others,
+    own_block,
     view_matrix,
     view_names,
     view_weight,
+    weight_of,
 )
 
 LADDERS: dict[str, tuple[float, ...]] = {
     "decay": (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4),
+    "sequence_weight": (0.0, 0.3, 1.0, 3.0, 10.0),
     "attribute_weight": (0.0, 0.3, 1.0, 3.0, 6.0, 12.0),
     "relation_weight": (0.0, 1.0, 3.0, 10.0, 30.0),
     "text_weight": (0.0, 0.3, 1.0, 3.0, 6.0, 12.0),
@@ -37,11 +41,14 @@ LADDERS: dict[str, tuple[float, ...]] = {
     "last_shrink": (3.0, 10.0, 30.0),
     "cross_weight": (0.0, 0.1, 0.3, 1.0, 3.0),
     "own_weight": (0.0, 0.1, 0.3, 1.0, 3.0, 10.0),
-    "dense_weight": (0.0, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16),
+    "dense_weight": (0.0, 0.01, 0.02, 0.03, 0.045, 0.07, 0.1, 0.2),
     "dense_decay": (1.0, 0.9, 0.8, 0.7, 0.6),
     "output_power": (0.0, 0.125, 0.25),
+    "own_power": (0.0, 0.25, 0.5, 0.75, 1.0),
 }
 """Values that the search may choose, by the field of `RankerConfig` they belong to."""
+BY_BEHAVIOUR = ("cross_weight", "own_weight")
+"""Fields that hold a value for each other behaviour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,19 +133,20 @@ class Validation:
             return
         for name in view_names(self.evidence.history):
             view = view_matrix(name, self.history, config)[self.users]
-            own = config.own_weight if name not in ("history", "last") else 0.0
-            weight = view_weight(name, config)
+            weight = view_weight(name, self.evidence.history, config)
             if weight:
                 yield view * np.float32(weight), self._block(name, config)
-            if own:
-                yield view, np.float32(own) * sp.eye_array(view.shape[1], format="csr")
+            if name not in ("history", "last"):
+                yield view, own_block(name, self.evidence, config)
 
     def _block(self, name: str, config: RankerConfig) -> sp.csr_array:
         """A block as the configuration has it, kept while the search moves other fields."""
-        fields = ("last_shrink",) if name == "last" else (
-            "ridge", "degree_power", "output_power", "attribute_weight", "relation_weight",
-            "text_weight", "n_neighbours",
-        )  # fmt: skip
+        fields = ["last_shrink"]
+        if name != "last":
+            fields = ["ridge", "degree_power", "output_power", "attribute_weight",
+                      "relation_weight", "text_weight", "n_neighbours"]  # fmt: skip
+        if name == "history":
+            fields += ["sequence_weight"] + ["decay"] * (config.sequence_weight > 0)
         key = (name, *(getattr(config, field) for field in fields))
         if key not in self._blocks:
             while len(self._blocks) >= 8:
@@ -208,14 +216,12 @@ def search(validation: Validation, config: RankerConfig) -> tuple[RankerConfig, 
         kept = value > tried.get(best, -1.0) * (1 + 1e-4)
         tried[candidate] = value
         seconds = round(time.perf_counter() - began, 2)
-        trials.append(Trial(field, float(getattr(candidate, field)), value, seconds, kept))
+        trials.append(Trial(field, value_of(candidate, field), value, seconds, kept))
         best = candidate if kept else best
         return kept
 
-    attempt(
-        replace(config, n_neighbours=min(config.n_neighbours, config.search_neighbours)), "ridge"
-    )
-    fields = [field for field in LADDERS if _matters(field, validation)]
+    attempt(_start(validation, config), "ridge")
+    fields = _fields(validation)
     for _ in range(2):
         before = best
         for field in track(fields, "search on validation"):
@@ -223,20 +229,43 @@ def search(validation: Validation, config: RankerConfig) -> tuple[RankerConfig, 
         if best == before:
             break
     for field in fields:
-        if field.endswith("_weight"):
+        if field.partition(".")[0].endswith("_weight"):
             attempt(with_field(best, field, 0.0), field)
     return replace(best, n_neighbours=config.n_neighbours), trials
 
 
+def _start(validation: Validation, config: RankerConfig) -> RankerConfig:
+    history = validation.evidence.history
+    changes: dict[str, Any] = {
+        field: tuple(weight_of(name, history, getattr(config, field)) for name in others(history))
+        for field in BY_BEHAVIOUR
+    }
+    return replace(
+        config, n_neighbours=min(config.n_neighbours, config.search_neighbours), **changes
+    )
+
+
+def value_of(config: RankerConfig, field: str) -> float:
+    """The value of a field of `LADDERS`; `own_weight.1` is that of the second other behaviour."""
+    name, _, place = field.partition(".")
+    value = getattr(config, name)
+    return float(value[int(place)] if place else value)
+
+
 def with_field(config: RankerConfig, field: str, value: float) -> RankerConfig:
-    """The configuration with one of the fields in `LADDERS` changed."""
-    changes: dict[str, Any] = {field: value}
-    return replace(config, **changes)
+    """The configuration with one such field changed."""
+    name, _, place = field.partition(".")
+    changed: Any = value
+    if place:
+        changed = tuple(
+            value if at == int(place) else old for at, old in enumerate(getattr(config, name))
+        )
+    return replace(config, **{name: changed})
 
 
 def _climb(field: str, attempt: Any, current: Any) -> None:
-    ladder = LADDERS[field]
-    at = int(np.argmin([abs(step - getattr(current(), field)) for step in ladder]))
+    ladder = LADDERS[field.partition(".")[0]]
+    at = int(np.argmin([abs(step - value_of(current(), field)) for step in ladder]))
     for direction in (1, -1):
         moved, step = False, at + direction
         while 0 <= step < len(ladder) and attempt(
@@ -247,9 +276,20 @@ def _climb(field: str, attempt: Any, current: Any) -> None:
             break
 
 
+def _fields(validation: Validation) -> list[str]:
+    """What is worth moving on this data; a weight by behaviour is one field for each."""
+    n_others = len(others(validation.evidence.history))
+    fields: list[str] = []
+    for field in LADDERS:
+        if field in BY_BEHAVIOUR:
+            fields += [f"{field}.{place}" for place in range(n_others)]
+        elif _matters(field, validation):
+            fields.append(field)
+    return fields
+
+
 def _matters(field: str, validation: Validation) -> bool:
     evidence = validation.evidence
-    more = len(view_names(evidence.history)) > 2
     has = {
         "attribute_weight": evidence.attributes is not None,
         "relation_weight": evidence.relations is not None,
@@ -257,8 +297,8 @@ def _matters(field: str, validation: Validation) -> bool:
         "last_weight": evidence.follows.nnz > 0,
         "last_shrink": evidence.follows.nnz > 0,
         "decay": evidence.history.ordered,
-        "cross_weight": more,
-        "own_weight": more,
+        "sequence_weight": evidence.history.ordered,
+        "own_power": len(others(evidence.history)) > 0,
         "dense_decay": evidence.history.ordered and validation.dense.item_out.shape[1] > 1,
         "dense_weight": validation.dense.item_out.shape[1] > 1,
     }

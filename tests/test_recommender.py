@@ -207,7 +207,14 @@ def test_other_behaviours_have_views_of_their_own() -> None:
         weight=np.where(behaviour == 1, 1.0, 0.3),
     )  # fmt: skip
     shop = planted_shop(n_users=40)
-    config = RankerConfig(ridge=1.0, text_weight=0, own_weight=2.0, dense_weight=1e-6)
+    config = RankerConfig(
+        ridge=1.0,
+        text_weight=0,
+        own_weight=(2.0,),
+        own_power=0,
+        sequence_weight=0,
+        dense_weight=1e-6,
+    )
     evidence = gather(mixed, shop.graph, None, config)
     ranker = fit_ranker(evidence, model().ranker.dense, config)
     assert ranker.views == ("history", "last", "view")

@@ -21,6 +21,7 @@ from kgrec.report import (
     line_chart,
     page,
     paragraph,
+    scatter_chart,
     table,
 )
 
@@ -103,3 +104,23 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
     with pytest.raises(MissingExtraError, match=r"jinja2.*kgrec\[demo\]"):
         check_installed()
     assert importlib.util.find_spec("jinja2") is not None
+
+
+def test_named_points_keep_clear_of_each_other() -> None:
+    points = {"ours": [("kgrec", 100.0, 0.2)], "theirs": [("EASE", 101.0, 0.2), ("kNN", 9.0, 0.1)]}
+    found = re.search(r"base64,([^\"]+)", str(scatter_chart(points, alt="p", labels=("s", "r"))))
+    assert found
+    drawn = base64.b64decode(found[1]).decode()
+    assert all(f"<!-- {name} -->" in drawn for name in ("kgrec", "EASE", "kNN"))
+    with pytest.raises(ShapeError, match="'free' stands at 0"):
+        scatter_chart({"ours": [("free", 0, 0.1)]}, alt="")
+
+
+def test_a_page_is_for_light_and_dark() -> None:
+    assert "prefers-color-scheme: dark" in whole_page()
+
+
+def test_text_that_shows_a_figure_stands_right_too() -> None:
+    rows = [["a", "0.20 [0.19, 0.21]", "", "4 kg"], ["b", None, "", "12.5%"]]
+    assert str(table(["name", "n", "empty", "mixed"], rows)).count('class="number"') == 3
+    assert str(table(["n"], [["-1,234.5"], ["+0.1 [0, 1]"], ["7%"]])).count("number") == 4

@@ -44,7 +44,9 @@ def test_schemas_load_from_the_installed_wheel(wheel: Path, tmp_path: Path) -> N
     subprocess.run([*install, "--target", str(target), str(wheel)], check=True, capture_output=True)
     code = (
         "import kgrec; from kgrec.schema import Schema, shipped_folder;"
-        "print(kgrec.__file__); print(shipped_folder()); print(Schema.load('recbole').name)"
+        "print(kgrec.__file__); print(shipped_folder()); print(Schema.load('recbole').name);"
+        "from kgrec.benchmark.suite import load_suite, suites_folder;"
+        "print(suites_folder()); print(load_suite('amazon-book-kgat').name)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -54,7 +56,9 @@ def test_schemas_load_from_the_installed_wheel(wheel: Path, tmp_path: Path) -> N
         text=True,
         check=True,
     )
-    where, schemas, name = done.stdout.splitlines()
+    where, schemas, name, suites, suite = done.stdout.splitlines()
     assert Path(where).is_relative_to(target)
     assert Path(schemas) == target / "kgrec" / "schemas"
     assert name == "recbole"
+    assert Path(suites) == target / "kgrec" / "suites"
+    assert suite == "amazon-book-kgat"

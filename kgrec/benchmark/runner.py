@@ -1,0 +1,336 @@
+"""A whole suite: files checked, rows fitted one after another, each in a process, lists scored."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import kgrec
+from kgrec import settings
+from kgrec.atomic import claim, replace_file
+from kgrec.benchmark.files import Found, find_data
+from kgrec.benchmark.limits import run_limited
+from kgrec.benchmark.model import Material
+from kgrec.benchmark.plan import Row, choose, plan
+from kgrec.benchmark.rows import EMBEDDINGS, LISTS, ROW, Job, find_baselines
+from kgrec.benchmark.scoring import Scored, file_hash
+from kgrec.benchmark.sealed import SealedTest, cut, method_of, visible
+from kgrec.benchmark.suite import Suite
+from kgrec.benchmark.visible import write_visible
+from kgrec.config import Config
+from kgrec.errors import KgrecError
+from kgrec.progress import say
+from kgrec.shop import Shop
+from kgrec.split import Parts
+
+_KEPT = ("done", "out of time", "out of memory")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a suite is run; what is None is as the suite says."""
+
+    data: Path
+    out: Path
+    rows: tuple[str, ...] | None = None
+    trials: int | None = None
+    seeds: tuple[int, ...] | None = None
+    overrides: tuple[str, ...] = ()
+    """Of our model's configuration: `ranker.ridge=20`."""
+    seconds: float | None = None
+    memory_gib: float | None = None
+    catalogue: str = "kgrec.benchmark.catalogue"
+    command: str = ""
+    """As it was typed, for the record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One cut of the data: the whole of it, or a fold."""
+
+    parts: Parts
+    """Without the test part."""
+    sealed: SealedTest
+    folder: Path
+    """What rows may see."""
+    fold: int | None
+    n_left_out: int
+    """Rows that came after the cut and are in no part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One row under one seed, as it ended."""
+
+    row: Row
+    seed: int
+    fold: int | None
+    record: dict[str, Any]
+    scored: Scored | None
+
+
+@dataclass(slots=True)
+class Benchmark:
+    """What a run is made of, filled as it goes."""
+
+    suite: Suite
+    options: Options
+    found: Found
+    shop: Shop
+    scenes: list[Scene] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def run_suite(suite: Suite, options: Options) -> dict[str, Any]:
+    """Runs a suite, or the rest of it, and writes everything under `options.out`.
+
+    Args:
+        suite: What to run.
+        options: On what, where to, and what differs from the suite.
+
+    Returns:
+        What result.json holds.
+
+    Raises:
+        DataError: A file is missing.
+        ConfigError: An option is unknown or out of range, or a row is.
+        KgrecError: The split leaks, `out` belongs to another benchmark, or the suite is about
+            labelled pairs, which is not built.
+    """
+    if suite.task == "click":
+        raise KgrecError(f"{suite.name} is about labelled pairs (AUC), which is not built yet")
+    suite = settled(suite, options)
+    found = find_data(suite, options.data)
+    options.out.mkdir(parents=True, exist_ok=True)
+    with claim(options.out / "result.json"):
+        bench = Benchmark(suite, options, found, _load(suite, options, found))
+        bench.warnings += [f"{name} is absent, and optional" for name in found.absent]
+        bench.warnings += list(bench.shop.report.warnings)
+        _cut(bench)
+        _embed(bench)
+        baselines = find_baselines(options.catalogue)
+        rows, left_out = plan(
+            suite, bench.scenes[0].parts.known, _material(bench), baselines, _has_text(bench.shop)
+        )
+        bench.warnings += [f"left out, {why}" for why in left_out]
+        bench.rows = rows
+        wanted = {row.name for row in choose(rows, options.rows)}
+        for row in rows:
+            _run_row(bench, row, wanted=row.name in wanted)
+        result = _finish(bench)
+        shutil.rmtree(options.out / "visible", ignore_errors=True)
+    return result
+
+
+def settled(suite: Suite, options: Options) -> Suite:
+    """The suite with what the options change."""
+    changes = {
+        name: value
+        for name in ("trials", "seeds", "seconds", "memory_gib")
+        if (value := getattr(options, name)) is not None
+    }
+    if cuts := [o for o in options.overrides if o.strip().startswith("split.")]:
+        changes["split"] = replace(Config(), split=suite.split).apply_overrides(cuts).split
+    return replace(suite, **changes)
+
+
+def _load(suite: Suite, options: Options, found: Found) -> Shop:
+    from kgrec.loading import load
+
+    shop = load(found.data, suite.schema, Config.from_toml(None, options.overrides).load)
+    names = {relation.name for relation in shop.graph.relations}
+    absent = [name for name in suite.without if name not in names]
+    if absent:
+        say(f"benchmark: the graph has no {', '.join(absent)} to leave out")
+    return replace(shop, graph=shop.graph.without(suite.without))
+
+
+def _cut(bench: Benchmark) -> None:
+    suite, out = bench.suite, bench.options.out
+    for fold in range(suite.folds) if suite.folds else (None,):
+        config = suite.split if fold is None else replace(suite.split, cold_item_fold=fold)
+        parts, n_left_out = cut(bench.shop, config)
+        sealed = SealedTest(
+            bench.shop, parts, suite.ks,
+            method=method_of(bench.shop, config), openings=out / "openings.json", fold=fold,
+        )  # fmt: skip
+        folder = out / "visible" / ("all" if fold is None else f"fold-{fold}")
+        folder.parent.mkdir(exist_ok=True)
+        write_visible(folder, bench.shop, visible(parts), sealed.users)
+        bench.scenes.append(Scene(visible(parts), sealed, folder, fold, n_left_out))
+    n_repeats = sum(scene.sealed.n_repeats for scene in bench.scenes)
+    if n_repeats:
+        bench.warnings.append(
+            f"{n_repeats:,} held-out pairs are repeat purchases; lists leave out what a user has, "
+            "so they do not count"
+        )
+    n_late = bench.scenes[0].n_left_out
+    if n_late:
+        bench.warnings.append(f"{n_late:,} rows of after the cut are in no part")
+
+
+def _embed(bench: Benchmark) -> None:
+    """Text embeddings once, in a process of their own, for every baseline to read."""
+    if not _has_text(bench.shop):
+        return
+    row = Row("text embeddings", "text", "", "", False)
+    # The encoder is as it came, so every fold has the same ones.
+    record = _fitted(bench, bench.scenes[0], row, bench.suite.seeds[0], wanted=True)
+    if record is None or record["status"] != "done":
+        (bench.options.out / "cache" / EMBEDDINGS).unlink(missing_ok=True)
+        why = "" if record is None else f"{record['status']}: {record['reason']}"
+        bench.warnings.append(f"no text embeddings for the baselines: {why}")
+
+
+def _material(bench: Benchmark) -> Material:
+    path = bench.options.out / "cache" / EMBEDDINGS
+    text = np.load(path, mmap_mode="r", allow_pickle=False) if path.is_file() else None
+    return Material(bench.shop.graph, text)
+
+
+def _has_text(shop: Shop) -> bool:
+    return shop.text is not None and bool((shop.text.fill_null("").str.strip_chars() != "").any())
+
+
+def _run_row(bench: Benchmark, row: Row, *, wanted: bool) -> None:
+    """Fits a row under each seed, or in each fold; a seed that does not end is the last."""
+    suite = bench.suite
+    seeds = suite.seeds if row.random and not suite.folds else suite.seeds[:1]
+    for scene in bench.scenes:
+        for seed in seeds:
+            record = _fitted(bench, scene, row, seed, wanted=wanted)
+            if record is None:
+                return
+            scored = None
+            if record["status"] == "done":
+                lists = _folder(bench, scene, row, seed) / LISTS
+                scored = scene.sealed.score(row.name, seed, lists)
+            bench.runs.append(Run(row, seed, scene.fold, record, scored))
+            say(_line(bench, bench.runs[-1]))
+            if scored is None:
+                return
+
+
+def _fitted(
+    bench: Benchmark, scene: Scene, row: Row, seed: int, *, wanted: bool
+) -> dict[str, Any] | None:
+    """The record of a finished row and seed, fitted now unless it is there already.
+
+    Returns:
+        None where it is not there and not wanted.
+    """
+    suite, out = bench.suite, _folder(bench, scene, row, seed)
+    job = Job(
+        name=row.name,
+        kind=row.kind,
+        seed=seed,
+        visible=str(scene.folder),
+        cache=str(bench.options.out / "cache"),
+        out=str(out),
+        length=suite.list_length,
+        trials=suite.trials,
+        tuned_for=suite.tuned_for,
+        seconds=suite.seconds,
+        options=_overrides(bench.options, row),
+        parent=os.getpid(),
+        catalogue=bench.options.catalogue,
+    )
+    job = replace(job, key=_key(bench, scene, job))
+    record = _kept(bench, out, job)
+    if record is not None or not wanted:
+        return record
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    (out / "job.json").write_text(json.dumps(settings.to_plain(job), indent=1) + "\n", "utf-8")
+    command = [sys.executable, "-m", "kgrec.benchmark.rows", str(out / "job.json")]
+    ended = run_limited(
+        command, log=out / "log.txt", seconds=suite.seconds, memory_gib=suite.memory_gib
+    )
+    if ended.status == "done":
+        record = json.loads((out / ROW).read_text("utf-8"))
+        record["peak_gib"] = round(max(record["peak_gib"], ended.peak_gib), 3)
+    else:
+        record = {
+            "key": job.key, "name": row.name, "seed": seed, "status": ended.status,
+            "reason": ended.reason, "seconds": {"all": round(ended.seconds, 1)},
+            "peak_gib": round(ended.peak_gib, 3), "trials_asked": suite.trials,
+        }  # fmt: skip
+    record["limits"] = [suite.seconds, suite.memory_gib]
+    with claim(out / ROW), replace_file(out / ROW) as beside:
+        beside.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    return record
+
+
+def _overrides(options: Options, row: Row) -> tuple[str, ...]:
+    """Those of our model; of them a baseline has what changes the data and the text embeddings."""
+    if row.kind == "baseline":
+        return tuple(o for o in options.overrides if o.strip().startswith(("text.", "load.")))
+    return options.overrides
+
+
+def _kept(bench: Benchmark, out: Path, job: Job) -> dict[str, Any] | None:
+    """What an earlier run left, if it is this very job and ended in a way that would recur."""
+    try:
+        record: dict[str, Any] = json.loads((out / ROW).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    if record.get("key") != job.key or record.get("status") not in _KEPT:
+        return None
+    if job.kind == "text":
+        return record if (Path(job.cache) / EMBEDDINGS).is_file() else None
+    if record["status"] != "done":
+        limits = [bench.suite.seconds, bench.suite.memory_gib]
+        return record if record.get("limits") == limits else None
+    lists = out / LISTS
+    same = lists.is_file() and file_hash(lists) == record.get("lists_sha256")
+    return record if same else None
+
+
+def _key(bench: Benchmark, scene: Scene, job: Job) -> str:
+    """Tells apart jobs whose lists may differ; where things lie and limits do not count."""
+    plain = settings.to_plain(
+        replace(job, visible="", cache="", out="", key="", seconds=1.0, parent=0)
+    )
+    suite = bench.suite
+    about = [
+        plain, bench.found.sha256, suite.schema, suite.without, settings.to_plain(suite.split),
+        scene.fold, scene.sealed.sha256, kgrec.__version__,
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
+def _folder(bench: Benchmark, scene: Scene, row: Row, seed: int) -> Path:
+    what = f"seed{seed}" if scene.fold is None else f"fold{scene.fold}"
+    return bench.options.out / "rows" / f"{row.slug}-{what}"
+
+
+def _line(bench: Benchmark, run: Run) -> str:
+    which = f"seed {run.seed}" if run.fold is None else f"fold {run.fold}"
+    start = f"benchmark: {run.row.name}, {which}: "
+    seconds = sum(run.record["seconds"].values())
+    cost = f"{seconds:,.0f} s, {run.record['peak_gib']:.1f} GiB"
+    if run.scored is None:
+        return f"{start}{run.record['status']} after {cost}: {run.record['reason']}"
+    values = (
+        f"{name} {float(np.nanmean(run.scored.per_user[name])):.4f}"
+        for name in bench.suite.headline
+    )
+    return f"{start}{', '.join(values)} ({cost})"
+
+
+def _finish(bench: Benchmark) -> dict[str, Any]:
+    from kgrec.benchmark.result import build_result, write_result
+
+    result = build_result(bench)
+    write_result(result, bench)
+    return result

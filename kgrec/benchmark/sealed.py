@@ -1,0 +1,218 @@
+"""The test part behind one call: nobody who fits a model ever holds it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from scipy import sparse
+
+from kgrec.atomic import claim, replace_file
+from kgrec.baselines import seen_items
+from kgrec.benchmark.scoring import Scored, rule_of
+from kgrec.errors import KgrecError
+from kgrec.interactions import Interactions
+from kgrec.shop import Shop
+from kgrec.split import Method, Parts, SplitConfig, merge, split
+from kgrec.vocabulary import Indices
+
+Mask = npt.NDArray[np.bool_]
+
+
+class SealedTest:
+    """Holds a test part, gives away who is tested, and scores lists; every opening is counted.
+
+    An opening is a set of lists that was scored. Scoring the same lists of the same row and seed
+    again (a benchmark that goes on after it was stopped) tells nothing new and counts once;
+    another model under the same name counts again.
+
+    Args:
+        shop: Whose ids lists are written in.
+        parts: The cut, test part included.
+        ks: Depths of the metrics.
+        method: How the data was cut, which decides what a repeat is; see `check_leak`.
+        openings: JSON file of the count; None counts in memory alone.
+        fold: Names the fold in the count, and sets metrics of cold and warm items apart.
+
+    Raises:
+        KgrecError: Nothing is held out, the cut leaks, or `openings` counts another test part.
+    """
+
+    def __init__(
+        self,
+        shop: Shop,
+        parts: Parts,
+        ks: Sequence[int],
+        *,
+        method: Method,
+        openings: Path | None = None,
+        fold: int | None = None,
+    ) -> None:
+        known = parts.known
+        if parts.test is None or not len(parts.test):
+            raise KgrecError("the split held nothing out, so there is nothing to test on")
+        pairs, self.n_repeats = new_pairs(parts.test, known)
+        if method == "given":
+            check_leak(shop, parts.test, known)
+        self.users: Indices = np.flatnonzero(np.diff(pairs.indptr)).astype(np.int64)
+        if not len(self.users):
+            raise KgrecError("every held-out item is in its user's history already")
+        self._truth = sparse.csr_array(pairs[self.users])
+        self._users, self._items = shop.users, shop.items
+        self.n_pairs = int(self._truth.nnz)
+        self.fold = fold
+        cold = None if fold is None else parts.cold_items
+        self._rule = rule_of(known, self._truth, self.users, ks, cold)
+        self._file, self._opened = openings, dict[str, list[str]]()
+        self.sha256 = hashlib.sha256(
+            self.users.tobytes() + self._truth.indices.tobytes() + self._truth.indptr.tobytes()
+        ).hexdigest()
+        self._read_openings()
+
+    def score(self, row: str, seed: int, lists: Path) -> Scored:
+        """Scores lists and counts the opening.
+
+        Args:
+            row: The model.
+            seed: Its seed (for a fold, that of the fold).
+            lists: Parquet with user_id, item_id, score, rank.
+
+        Raises:
+            DataError: They are no lists of these users and items.
+        """
+        scored = self._rule.score(lists, self._users, self._items)
+        what = f"seed {seed}" if self.fold is None else f"fold {self.fold}"
+        opened = self._opened.setdefault(f"{row} {what}", [])
+        if scored.sha256 not in opened:
+            opened.append(scored.sha256)
+            self._write_openings()
+        return scored
+
+    @property
+    def openings(self) -> dict[str, int]:
+        """How many sets of lists were scored, by row and seed."""
+        return {name: len(hashes) for name, hashes in self._opened.items()}
+
+    def truth(self) -> pl.DataFrame:
+        """user_id and item_id of what was held out, for whoever scores lists with another tool."""
+        pairs = self._truth.tocoo()
+        return pl.DataFrame(
+            {
+                "user_id": self._users.take(self.users[pairs.row]),
+                "item_id": self._items.take(pairs.col),
+            }
+        )
+
+    def _key(self) -> str:
+        return "test" if self.fold is None else f"test of fold {self.fold}"
+
+    def _read_openings(self) -> None:
+        if self._file is None or not self._file.is_file():
+            return
+        table = json.loads(self._file.read_text("utf-8"))
+        if table.get(self._key(), self.sha256) != self.sha256:
+            raise KgrecError(
+                f"{self._file} counts the openings of another test part (other data, or another "
+                "split); choose another --out, or delete that folder"
+            )
+        mine = "fold " if self.fold is None else f" fold {self.fold}"
+        for name, hashes in table.get("lists", {}).items():
+            if name.endswith(mine) or (self.fold is None and " fold " not in name):
+                self._opened[name] = hashes
+
+    def _write_openings(self) -> None:
+        if self._file is None:
+            return
+        with claim(self._file), replace_file(self._file) as beside:
+            table = {}
+            if self._file.is_file():
+                table = json.loads(self._file.read_text("utf-8"))
+            lists = table.get("lists", {}) | self._opened
+            table |= {self._key(): self.sha256, "lists": lists}
+            table["openings"] = {name: len(hashes) for name, hashes in lists.items()}
+            beside.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+
+
+def new_pairs(held_out: Interactions, known: Interactions) -> tuple[sparse.csr_array, int]:
+    """Held-out items that a list could hold, (n_users, n_items), and how many it could not.
+
+    Lists leave out what a user has, so an item that was had before cannot be hit.
+    """
+    truth = seen_items(held_out)
+    new = sparse.csr_array(truth - truth.multiply(seen_items(known)))
+    new.eliminate_zeros()
+    new.sort_indices()
+    return new, int(truth.nnz - new.nnz)
+
+
+def check_leak(shop: Shop, test: Interactions, known: Interactions) -> None:
+    """Refuses a test part that came with the data and is partly in the training part.
+
+    Where the cut was made here, a pair in both is somebody who bought the same thing twice, and
+    is left out and counted; where the data came cut, it is a test pair that training has seen.
+
+    Raises:
+        KgrecError: How many there are, and one of them by its ids.
+    """
+    both = sparse.csr_array(seen_items(test).multiply(seen_items(known))).tocoo()
+    n = int(np.count_nonzero(both.data))
+    if n:
+        user, item = shop.users.ids[int(both.row[0])], shop.items.ids[int(both.col[0])]
+        raise KgrecError(
+            f"the split leaks: {n:,} test pairs are in the training or validation part too, such "
+            f"as user '{user}' with item '{item}'; take them out of one of the two, or set "
+            "[split] method to leave-last-out, time or random"
+        )
+
+
+def cut(shop: Shop, config: SplitConfig) -> tuple[Parts, int]:
+    """The split, and nothing of what came after the test part began.
+
+    `split` holds out rows of the behaviour to predict; other rows of the same time (the views
+    that led to a purchase, the purchases of somebody new) stay where they are. Here they go: from
+    the training part into the validation part after its cut, and out of both after the cut of the
+    test part, so that a model knows what a shop would know on that day.
+
+    Returns:
+        The parts, and how many rows were left out.
+    """
+    parts = split(shop, config)
+    method = method_of(shop, config)
+    by_clock = method == "time" and parts.train.time_kind == "seconds"
+    by_user = method == "leave-last-out" and parts.train.ordered
+    if parts.test is None or config.cold_item_share or not (by_clock or by_user):
+        return parts, 0  # no order, or cold items, which are held out whole at whatever time
+    train = parts.train.where(~_after(parts.train, parts.test, by_clock))
+    validation = parts.validation.where(~_after(parts.validation, parts.test, by_clock))
+    n_left = len(parts.train) + len(parts.validation) - len(train) - len(validation)
+    late = _after(train, validation, by_clock)
+    validation = merge(validation, train.where(late))
+    return replace(parts, train=train.where(~late), validation=validation), n_left
+
+
+def method_of(shop: Shop, config: SplitConfig) -> Method:
+    """How `split` cuts: a test part that came with the data wins over leaving the last one out."""
+    given = config.method == "leave-last-out" and shop.test is not None
+    return "given" if given else config.method
+
+
+def visible(parts: Parts) -> Parts:
+    """The parts without the test part: all that whoever fits a model is given."""
+    return replace(parts, test=None)
+
+
+def _after(rows: Interactions, held_out: Interactions, by_clock: bool) -> Mask:
+    """Rows at or after the first held-out one: of anybody, or after it of the same user."""
+    if not len(held_out):
+        return np.zeros(len(rows), np.bool_)
+    if by_clock:
+        return np.asarray(rows.time >= held_out.time.min(), np.bool_)
+    first = np.full(rows.n_users, np.iinfo(np.int64).max)
+    np.minimum.at(first, held_out.user, held_out.time)
+    return np.asarray(rows.time > first[rows.user], np.bool_)
