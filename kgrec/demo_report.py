@@ -13,16 +13,8 @@ from kgrec.baselines import seen_items, users_of_item
 from kgrec.evaluation import EVERYONE, Evaluation
 from kgrec.explain import Explainer
 from kgrec.graph_health import GraphHealth, graph_health
-from kgrec.report import (
-    Section,
-    bar_chart,
-    facts,
-    heading,
-    line_chart,
-    page,
-    paragraph,
-    table,
-)
+from kgrec.report import Section, facts, heading, page, paragraph, table
+from kgrec.report_charts import bar_chart, line_chart
 from kgrec.shop import Shop
 from kgrec.vocabulary import Indices
 

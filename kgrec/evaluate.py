@@ -39,37 +39,21 @@ from kgrec.metrics import (
     novelty,
 )
 from kgrec.progress import track
-from kgrec.topk import TopK
+from kgrec.topk import ListSource, Mask, TopK
 from kgrec.vocabulary import Indices
 
 Baseline = Literal["popularity", "item-knn"]
-Mask = npt.NDArray[np.bool_]
 Lists = Callable[[Indices], TopK]
 
 _BUDGET_BYTES = 256 * 2**20
 
 
-class Evaluable(Protocol):
+class Evaluable(ListSource, Protocol):
     """What can be evaluated; `kgrec.Recommender` is one."""
-
-    @property
-    def history(self) -> Interactions:
-        """What it was fitted on."""
 
     @property
     def held_out(self) -> Interactions | None:
         """What it is to predict."""
-
-    def top_k(
-        self,
-        users: Indices,
-        k: int,
-        *,
-        history: Interactions | None = None,
-        allowed: Mask | None = None,
-        exclude_seen: bool = True,
-    ) -> TopK:
-        """The k best items of each of these users."""
 
 
 def evaluate_model(

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from kgrec.item_index import ItemIndex, index_recall
+from kgrec.network import NetworkConfig
 from kgrec.progress import say
 from kgrec.ranker import Ranker
 from kgrec.split import Parts
@@ -34,24 +35,31 @@ class Clock:
 
 
 def fit_report(
-    clock: Clock, trials: Sequence[Trial], index: ItemIndex, ranker: Ranker, parts: Parts
+    clock: Clock,
+    trials: Sequence[Trial],
+    index: ItemIndex,
+    ranker: Ranker,
+    network: NetworkConfig,
+    parts: Parts,
 ) -> dict[str, Any]:
     """JSON values for the manifest; measures index_recall where the index is not exact."""
     chosen = asdict(ranker.config)
+    if network.enabled:
+        chosen["network.temperature"] = network.temperature
     recall = 1.0
     if not index.exact:
         sample = parts.known.select(np.arange(min(1000, parts.known.n_users)))
         recall = index_recall(index, ranker.item_vectors, ranker.user_vectors(sample))
         say(f"fit: the {index.kind} index finds {recall:.1%} of the exact top 100")
-    off = [f for f in chosen if f.endswith("_weight") and chosen[f] == 0]
+    off = [f for f in chosen if f.endswith("_weight") and chosen[f] in (0, (0.0,))]
     if trials:
         best = max(trials, key=lambda trial: trial.ndcg)
         say(
             f"fit: {len(trials)} trials, validation nDCG@{ranker.config.metric_k} "
             f"{trials[0].ndcg:.4f} -> {best.ndcg:.4f}; switched off: {', '.join(off) or 'nothing'}"
         )
-        tried = dict.fromkeys(trial.field for trial in trials)
-        say("fit: chosen: " + ", ".join(f"{field} {chosen[field]:g}" for field in tried))
+        moved = dict.fromkeys(trial.field.partition(".")[0] for trial in trials)
+        say("fit: chosen: " + ", ".join(f"{f} {chosen[f]}" for f in moved if f in chosen))
     return {
         "seconds": {stage: round(value, 2) for stage, value in clock.seconds.items()},
         "interactions": {

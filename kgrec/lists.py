@@ -24,7 +24,7 @@ from kgrec.errors import ConfigError, KgrecError
 from kgrec.interactions import Interactions
 from kgrec.list_files import WRITERS, check_suffix
 from kgrec.progress import say, track
-from kgrec.topk import TopK
+from kgrec.topk import ListSource, Mask, TopK
 from kgrec.vocabulary import Indices, Vocabulary
 
 RECORD = "_lists.json"
@@ -33,11 +33,9 @@ BUDGET_BYTES = 256 * 2**20
 """Memory that one batch may take, as far as it decides the size of a batch."""
 _ROWS_A_GROUP = 2**18
 
-Mask = npt.NDArray[np.bool_]
 
-
-class ListSource(Protocol):
-    """What lists are made from; `kgrec.Recommender` is one."""
+class NamedSource(ListSource, Protocol):
+    """A source of lists that knows the callers' ids."""
 
     @property
     def users(self) -> Vocabulary:
@@ -47,27 +45,12 @@ class ListSource(Protocol):
     def items(self) -> Vocabulary:
         """The catalogue."""
 
-    @property
-    def history(self) -> Interactions:
-        """Who has what, unless `top_k` is given another."""
-
-    def top_k(
-        self,
-        users: Indices,
-        k: int,
-        *,
-        history: Interactions | None = None,
-        allowed: Mask | None = None,
-        exclude_seen: bool = True,
-    ) -> TopK:
-        """The k best items of each of these users."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
     """One request for lists, checked."""
 
-    source: ListSource
+    source: NamedSource
     k: int
     batch_size: int
     history: Interactions | None
@@ -77,7 +60,7 @@ class _Job:
 
 
 def write_lists(
-    recommender: ListSource,
+    recommender: NamedSource,
     out: Path,
     *,
     k: int,
@@ -135,7 +118,7 @@ def write_lists(
 
 
 def list_table(
-    recommender: ListSource,
+    recommender: NamedSource,
     *,
     k: int,
     users: Indices | None = None,
@@ -154,7 +137,7 @@ def list_table(
     return _table(recommender, chosen, top)
 
 
-def _chosen(recommender: ListSource, users: Indices | None) -> Indices:
+def _chosen(recommender: NamedSource, users: Indices | None) -> Indices:
     if users is None:
         return np.arange(len(recommender.users), dtype=np.int64)
     return np.asarray(users, np.int64)
@@ -307,7 +290,7 @@ def _batches(users: Indices, size: int, what: str) -> Iterator[Indices]:
             begin = at
 
 
-def _table(source: ListSource, users: Indices, top: TopK) -> pl.DataFrame:
+def _table(source: NamedSource, users: Indices, top: TopK) -> pl.DataFrame:
     """The lists of some users in the caller's ids."""
     row, place = np.nonzero(top.items >= 0)
     return pl.DataFrame(

@@ -27,7 +27,7 @@ class NetworkConfig:
     epochs: int = 5
     """Passes over the users at most."""
     batch_size: int = 1024
-    """Users a step."""
+    """Users a step; up to four times as many where an epoch would take more than 24 steps."""
     n_negatives: int = 4096
     """Items drawn a step, shared by its users; all of them where the shop has not many more."""
     popularity_power: float = 0.75
@@ -42,6 +42,13 @@ class NetworkConfig:
     """Newest distinct items of a user that count."""
     temperature: float = 0.1
     """Divides the cosine of user and item."""
+    temperatures: tuple[float, ...] = (0.15,)
+    """Others that the search tries, where there are at most `search_rows` interactions."""
+    search_rows: int = 400_000
+    """Interactions up to which several networks are trained to compare them, and the final one
+    from the start; where there are more, it goes on from the search's."""
+    refit_epochs: int = 2
+    """Passes of a network that goes on from the search's."""
     learning_rate: float = 0.008
     """Of Adam at the start; falls in a straight line to zero."""
     weight_decay: float = 0.0
@@ -74,6 +81,8 @@ class NetworkConfig:
                      "validation_users", "max_edges_per_step", "max_history"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ConfigError(f"network.{name} is {getattr(self, name)}; it must be 1 or more")
+        if min(self.temperatures, default=1) <= 0 or self.refit_epochs < 1:
+            raise ConfigError("network.temperatures are above 0, network.refit_epochs at least 1")
         for name in ("temperature", "learning_rate", "decay"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"network.{name} is {getattr(self, name)}; it must be above 0")
@@ -87,6 +96,10 @@ class NetworkConfig:
     def to_dict(self) -> dict[str, object]:
         """Every option as JSON has it, for the fingerprint of a checkpoint."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+Parameters = Mapping[str, Vectors]
+"""What training moves, by name: the state that another training may go on from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +121,8 @@ class DenseVectors:
     entities: Mapping[str, Vectors] = field(default_factory=dict)
     """For each kind of attribute the mean of `item_out` over its items, scaled to unit length
     (zeros where it has none), (n, size): to search and explain with."""
+    parameters: Parameters = field(default_factory=dict)
+    """For a training that goes on from this one; not kept in a model folder."""
 
     def __post_init__(self) -> None:
         n, size = self.item_out.shape

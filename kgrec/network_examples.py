@@ -18,6 +18,9 @@ Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 
+_STEPS = 24  # every step passes over the whole graph, whatever its batch
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Some users, what is known of each, and what is to be predicted."""
@@ -84,7 +87,9 @@ class Examples:
 
     def n_batches(self) -> int:
         """Batches in one pass."""
-        return -(-len(self.users) // self.config.batch_size)
+        least = self.config.batch_size
+        size = min(max(least, -(-len(self.users) // _STEPS)), 4 * least)
+        return -(-len(self.users) // size)
 
     def batches(self, generator: np.random.Generator) -> Iterator[Batch]:
         """Every user of `users` once, in random order, with another part hidden each time."""

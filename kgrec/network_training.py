@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from kgrec.errors import DataError, ShapeError
 from kgrec.graph import KnowledgeGraph
 from kgrec.interactions import Interactions
 from kgrec.metrics import evaluate_lists
-from kgrec.network import DenseVectors, NetworkConfig
+from kgrec.network import DenseVectors, NetworkConfig, Parameters
 from kgrec.network_checkpoint import (
     fingerprint,
     load_optimizer,
@@ -41,6 +42,7 @@ def train_network(
     *,
     validation: Interactions | None = None,
     checkpoint: Path | None = None,
+    start: Parameters | None = None,
 ) -> DenseVectors:
     """Learns the dense half: vectors of items in both roles, W_g and biases.
 
@@ -56,6 +58,8 @@ def train_network(
         validation: Decides when to stop (nDCG@10 over all items); None trains every epoch.
         checkpoint: A folder to write to after each epoch and to go on from, with the same result
             as without a break; None writes nothing.
+        start: Parameters of a training on the same items and graph to go on from, instead of the
+            spectral start.
 
     Raises:
         DataError: No user has two distinct items, so there is nothing to predict.
@@ -73,7 +77,9 @@ def train_network(
         )
     if not config.use_graph:
         graph = KnowledgeGraph(graph.nodes)
-    trainer = _Trainer(examples, graph, text if config.use_text else None, config, validation)
+    trainer = _Trainer(
+        examples, graph, text if config.use_text else None, config, validation, start or {}
+    )
     if checkpoint is not None:
         trainer.resume(checkpoint)
     while not trainer.finished:
@@ -93,16 +99,22 @@ class _Trainer:
         text: Vectors | None,
         config: NetworkConfig,
         validation: Interactions | None,
+        begun: Parameters,
     ) -> None:
         self.examples, self.graph, self.config = examples, graph, config
         self.validation = validation
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.fingerprint = _fingerprint(examples, graph, text, config, validation, self.device)
+        self.fingerprint = _fingerprint(
+            examples, graph, text, config, validation, self.device, begun
+        )
         self.nodes = Nodes.of(graph)
         popularity = examples.popularity()
         self.negatives = Negatives(popularity, config.n_negatives, config.popularity_power)
-        start = _start(examples, graph, self.nodes, text, popularity > 0)
-        self.module = GraphNetwork(start, config).to(self.device)
+        start = _start(examples, graph, self.nodes, text, popularity > 0, spectral=not begun)
+        self.module = GraphNetwork(start, config)
+        taken = {name: torch.from_numpy(value.copy()) for name, value in begun.items()}
+        self.module.load_state_dict(taken, strict=False)
+        self.module.to(self.device)
         self.optimizer = torch.optim.AdamW(
             self.module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -149,7 +161,8 @@ class _Trainer:
             kind: means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
             for kind, means in attribute_means(self.graph, dense.item_out).items()
         }
-        return DenseVectors(dense.item_in, dense.item_out, dense.w_g, dense.bias, entities)
+        parameters = {name: value.cpu().numpy() for name, value in self._parameters().items()}
+        return replace(dense, entities=entities, parameters=parameters)
 
     def save(self, folder: Path) -> None:
         """Writes everything that `resume` needs."""
@@ -215,10 +228,13 @@ def _start(
     nodes: Nodes,
     text: Vectors | None,
     warm: npt.NDArray[np.bool_],
+    spectral: bool,
 ) -> Start:
     config = examples.config
-    history, weight = examples.history(), config.graph_weight
-    items = spectral_items(history, graph, config.size, graph_weight=weight, seed=config.seed)
+    items = np.zeros((examples.n_items, config.size), np.float32)
+    if spectral:
+        history, weight = examples.history(), config.graph_weight
+        items = spectral_items(history, graph, config.size, graph_weight=weight, seed=config.seed)
     means = attribute_means(graph, items)
     attributes = np.concatenate([items, *means.values()])[nodes.visited][len(items) :]
     if text is not None:
@@ -233,6 +249,7 @@ def _fingerprint(
     config: NetworkConfig,
     validation: Interactions | None,
     device: torch.device,
+    begun: Parameters,
 ) -> str:
     arrays: list[npt.NDArray[np.generic]] = [
         examples.user, examples.item, examples.weight, examples.wanted, examples.back
@@ -243,6 +260,7 @@ def _fingerprint(
         arrays += [relation.edges, relation.weight]
     if text is not None:
         arrays.append(text)
+    arrays += list(begun.values())
     return fingerprint(config.to_dict() | {"device": device.type}, arrays)
 
 

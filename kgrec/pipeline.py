@@ -9,14 +9,15 @@ from kgrec.config import Config
 from kgrec.fit_report import Clock, fit_report
 from kgrec.interactions import Interactions
 from kgrec.item_index import ItemIndex
-from kgrec.network import DenseVectors
+from kgrec.network import DenseVectors, NetworkConfig, Parameters
+from kgrec.network_search import best_network, final_network
 from kgrec.network_training import train_network
 from kgrec.ranker import fit_ranker, gather, popularity_vectors
 from kgrec.recommender import Recommender
 from kgrec.shop import Shop
 from kgrec.split import Parts, split
 from kgrec.text import embed_items
-from kgrec.tune import Trial, Validation, search
+from kgrec.tune import Trial, search
 from kgrec.work import WorkFolder
 
 
@@ -47,27 +48,31 @@ def fit(
         parts = parts or split(shop, config.split)
         text = clock("text", lambda: embed_items(shop, parts.train, config.text, cache))
 
-        def learn(rows: Interactions, name: str, validation: Interactions | None) -> DenseVectors:
+        def learn(
+            rows: Interactions, one: NetworkConfig, part: Interactions | None, begun: Parameters
+        ) -> DenseVectors:
+            folder = work.folder("final" if part is None else f"search-{one.temperature:g}")
             return train_network(
-                rows, shop.graph, text, config.network,
-                validation=validation, checkpoint=work.folder(name),
-            )  # fmt: skip
+                rows, shop.graph, text, one, validation=part, checkpoint=folder, start=begun
+            )
 
-        chosen, trials = config.ranker, list[Trial]()
-        if chosen.search and len(parts.validation):
-            evidence = clock("counts", lambda: gather(parts.train, shop.graph, text, chosen))
-            dense = popularity_vectors(evidence.degree)
-            if config.network.enabled:
-                dense = clock(
-                    "graph network", lambda: learn(parts.train, "search", parts.validation)
-                )
-            validation = Validation(evidence, parts.validation, dense, seed=config.seed)
-            chosen, trials = clock("search", lambda: search(validation, chosen))
-        evidence = clock("counts", lambda: gather(parts.known, shop.graph, text, chosen))
+        ranking, network, trials = config.ranker, config.network, list[Trial]()
+        begun: Parameters = {}
+        if ranking.search and len(parts.validation):
+            evidence = clock("counts", lambda: gather(parts.train, shop.graph, text, ranking))
+            validation, network, ranking, trials = clock(
+                "graph network",
+                lambda: best_network(learn, evidence, parts.validation, network, ranking),
+            )
+            ranking, tried = clock("search", lambda: search(validation, ranking, len(trials)))
+            trials, begun = trials + tried, validation.dense.parameters
+        evidence = clock("counts", lambda: gather(parts.known, shop.graph, text, ranking))
         dense = popularity_vectors(evidence.degree)
-        if config.network.enabled and chosen.dense_weight:
-            dense = clock("graph network", lambda: learn(parts.known, "final", None))
-        ranker = clock("ranker", lambda: fit_ranker(evidence, dense, chosen))
+        if network.enabled and ranking.dense_weight:
+            dense = clock(
+                "graph network", lambda: final_network(learn, parts.known, network, begun)
+            )
+        ranker = clock("ranker", lambda: fit_ranker(evidence, dense, ranking))
         index = clock("index", lambda: ItemIndex.build(ranker.item_vectors, config.index))
         recommender = Recommender(
             items=shop.items,
@@ -79,8 +84,8 @@ def fit(
             cold_items=parts.cold_items,
             ranker=ranker,
             index=index,
-            config=replace(config, ranker=chosen),
-            fit_report=fit_report(clock, trials, index, ranker, parts),
+            config=replace(config, ranker=ranking, network=network),
+            fit_report=fit_report(clock, trials, index, ranker, network, parts),
         )
         if out is not None:
             recommender.save(out)

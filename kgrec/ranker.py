@@ -86,6 +86,10 @@ class RankerConfig:
 
     dense_decay: float = 0.9
     """As `decay`, where the dense half computes the user's vector."""
+    cold_scale: float = 1.0
+    """Factor on what S gives an item that nobody had yet."""
+    cold_bias: float = 0.0
+    """Bias of such an item in the dense half, where 0 is that of a warm item on the mean."""
 
     def __post_init__(self) -> None:
         if self.ridge <= 0 or not 0 < self.decay <= 1:
@@ -97,6 +101,7 @@ class RankerConfig:
             raise ConfigError("ranker.n_neighbours and ranker.trials are at least 1")
 
 
+Vectors = npt.NDArray[np.float32]
 _OTHER_WEIGHT = 0.3
 
 
@@ -321,14 +326,23 @@ def fit_ranker(evidence: Evidence, dense: DenseVectors, config: RankerConfig) ->
             block = block + own_block(name, evidence, config)
         blocks.append(sp.csr_array(block))
     stacked = sp.csr_array(sp.vstack(blocks, format="csr"), dtype=np.float32)
+    if config.cold_scale != 1:
+        stacked = scale_columns(stacked, cold_factor(evidence.degree, config))
     stacked.eliminate_zeros()
     stacked.sort_indices()
-    return Ranker(config, dense, stacked, offered(dense), evidence.degree, names)
+    vectors = offered(dense, evidence.degree, config)
+    return Ranker(config, dense, stacked, vectors, evidence.degree, names)
 
 
-def offered(dense: DenseVectors) -> npt.NDArray[np.float32]:
+def cold_factor(degree: Vectors, config: RankerConfig) -> Vectors:
+    """`cold_scale` where nobody had the item, else 1, (n_items,)."""
+    return np.where(degree == 0, config.cold_scale, 1).astype(np.float32)
+
+
+def offered(dense: DenseVectors, degree: Vectors, config: RankerConfig) -> Vectors:
     """Each item's vector as offered and its bias, (n_items, size + 1)."""
-    return np.concatenate([dense.item_out, dense.bias[:, None]], axis=1)
+    bias = dense.bias + np.where(degree == 0, np.float32(config.cold_bias), np.float32(0))
+    return np.concatenate([dense.item_out, bias[:, None]], axis=1)
 
 
 def popularity_vectors(degree: npt.NDArray[np.float32]) -> DenseVectors:

@@ -27,10 +27,11 @@ class SplitConfig:
     validation_share: float = 0.1
     """Share of what is left that validates, for methods that do not leave the last one out."""
     cold_item_share: float = 0.0
-    """Share of the items whose every interaction is held out: the test part has these too."""
-    cold_item_fold: int | None = None
-    """Which share of the items that is, 0 for the first: folds of one seed are disjoint. None draws
-    a share of its own."""
+    """Share of the items whose every interaction is held out: the test part has these too. As
+    many others are kept out of training for the validation part, so that what is chosen there
+    knows of cold items."""
+    cold_item_fold: int = 0
+    """Which share of the items that is, 0 for the first: folds of one seed are disjoint."""
     seed: int = 7
 
     def __post_init__(self) -> None:
@@ -42,11 +43,11 @@ class SplitConfig:
                 f"split.cold_item_share is {self.cold_item_share}; it is at least 0 and below 1"
             )
         fold = self.cold_item_fold
-        if fold is not None and (fold < 0 or (fold + 1) * self.cold_item_share > 1 + 1e-9):
+        last = int(1 / self.cold_item_share + 1e-9) - 1 if self.cold_item_share else 0
+        if not 0 <= fold <= last:
             raise ConfigError(
                 f"split.cold_item_fold is {fold}; with split.cold_item_share "
-                f"{self.cold_item_share} the last fold is "
-                f"{int(1 / self.cold_item_share + 1e-9) - 1 if self.cold_item_share else 'none'}"
+                f"{self.cold_item_share} it is in 0..{last}"
             )
 
 
@@ -78,7 +79,7 @@ def split(shop: Shop, config: SplitConfig) -> Parts:
     """
     rows = shop.interactions
     generator = np.random.default_rng(config.seed)
-    cold = _cold_items(rows.n_items, config)
+    cold, cold_in_validation = _cold_items(rows.n_items, config)
     is_cold = np.isin(rows.item, cold)
     warm = rows.where(~is_cold)
     method: Method = config.method
@@ -101,17 +102,19 @@ def split(shop: Shop, config: SplitConfig) -> Parts:
     if again == "none":
         again = "leave-last-out"
     held = _held_out(rest, again, config.validation_share, generator)
+    held |= np.isin(rest.item, cold_in_validation)
     return Parts(rest.where(~held), rest.where(held), test, cold)
 
 
-def _cold_items(n_items: int, config: SplitConfig) -> npt.NDArray[np.int64]:
-    generator = np.random.default_rng(config.seed)
-    n_cold = round(config.cold_item_share * n_items)
-    if config.cold_item_fold is None:
-        return np.sort(generator.choice(n_items, n_cold, replace=False)).astype(np.int64)
-    order, share = generator.permutation(n_items), config.cold_item_share
-    begin, end = (round((config.cold_item_fold + more) * share * n_items) for more in (0, 1))
-    return np.sort(order[begin:end]).astype(np.int64)
+def _cold_items(
+    n_items: int, config: SplitConfig
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Items kept out of training and validation, and items kept out of training alone."""
+    order = np.random.default_rng(config.seed).permutation(n_items)
+    share, fold = config.cold_item_share, config.cold_item_fold
+    begin, end = round(fold * share * n_items), round((fold + 1) * share * n_items)
+    cold, others = order[begin:end], np.roll(order, -end)[: n_items - (end - begin)]
+    return np.sort(cold), np.sort(others[: min(end - begin, len(others) // 2)])
 
 
 def merge(*parts: Interactions) -> Interactions:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from kgrec.history import history_matrix
+from kgrec.history import history_matrix, scale_columns
 from kgrec.interactions import Interactions
 from kgrec.network import DenseVectors
 from kgrec.progress import track
@@ -20,6 +20,7 @@ from kgrec.ranker import (
     Ranker,
     RankerConfig,
     block_of,
+    cold_factor,
     offered,
     others,
     own_block,
@@ -32,18 +33,20 @@ from kgrec.ranker import (
 LADDERS: dict[str, tuple[float, ...]] = {
     "decay": (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4),
     "sequence_weight": (0.0, 0.3, 1.0, 3.0, 10.0),
-    "attribute_weight": (0.0, 0.3, 1.0, 3.0, 6.0, 12.0),
+    "attribute_weight": (0.0, 0.3, 1.0, 3.0, 6.0, 12.0, 24.0),
     "relation_weight": (0.0, 1.0, 3.0, 10.0, 30.0),
-    "text_weight": (0.0, 0.3, 1.0, 3.0, 6.0, 12.0),
+    "text_weight": (0.0, 0.3, 1.0, 3.0, 6.0, 12.0, 24.0),
     "ridge": (3.0, 10.0, 30.0, 60.0, 120.0, 240.0, 480.0),
     "degree_power": (0.0, 0.25, 0.5),
     "last_weight": (0.0, 0.1, 0.2, 0.3, 0.45, 0.7, 1.0, 1.5),
     "last_shrink": (3.0, 10.0, 30.0),
     "cross_weight": (0.0, 0.1, 0.3, 1.0, 3.0),
-    "own_weight": (0.0, 0.1, 0.3, 1.0, 3.0, 10.0),
+    "own_weight": (0.0, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0),
     "dense_weight": (0.0, 0.01, 0.02, 0.03, 0.045, 0.07, 0.1, 0.2),
     "dense_decay": (1.0, 0.9, 0.8, 0.7, 0.6),
     "output_power": (0.0, 0.125, 0.25),
+    "cold_scale": (0.25, 0.5, 1.0, 1.5, 2.2, 3.3, 5.0),
+    "cold_bias": (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0),
     "own_power": (0.0, 0.25, 0.5, 0.75, 1.0),
 }
 """Values that the search may choose, by the field of `RankerConfig` they belong to."""
@@ -84,8 +87,8 @@ class Validation:
         held_out: Interactions,
         dense: DenseVectors,
         *,
-        max_cells: int = 100_000_000,
-        max_users: int = 5000,
+        max_cells: int = 120_000_000,
+        max_users: int = 8000,
         seed: int = 7,
     ) -> None:
         self.evidence, self.dense = evidence, dense
@@ -103,30 +106,44 @@ class Validation:
             self.history, mask=self.history.is_target(), max_items=len(self.history) + 1
         )[self.users]
         self._blocks: dict[tuple[Any, ...], sp.csr_array] = {}
-        self._offered = offered(dense)
+        never_had = evidence.degree == 0
+        cold = _only(self.truth, never_had)
+        self.has_cold = cold.nnz > 0
+        self._targets = [(1.0, self.truth)]
+        if self.has_cold:
+            share = float(never_had.mean())
+            self._targets = [(1 - share, _only(self.truth, ~never_had)), (share, cold)]
 
     def ndcg(self, config: RankerConfig) -> float:
-        """nDCG at config.metric_k over the full catalogue, items had already removed."""
+        """nDCG at config.metric_k over the full catalogue, items had already removed.
+
+        Items that nobody had yet count by their share of the catalogue, as if they sold like the
+        others, and not by how many of their interactions happen to be held out.
+        """
         if len(self.users) == 0:
             return 0.0
-        ranker = Ranker(
-            config, self.dense, sp.csr_array((1, 1)), self._offered, self.evidence.degree, ()
-        )
+        degree = self.evidence.degree
+        vectors, factor = offered(self.dense, degree, config), cold_factor(degree, config)
+        ranker = Ranker(config, self.dense, sp.csr_array((1, 1)), vectors, degree, ())
         parts = list(self._parts(config))
         query = ranker.user_vectors(self.history)[self.users] if config.dense_weight else None
-        total = 0.0
+        totals = [0.0] * len(self._targets)
         batch = max(1, 8_000_000 // self.truth.shape[1])
         for begin in range(0, len(self.users), batch):
             rows = slice(begin, begin + batch)
             shape = self.truth[rows].shape
             scores = np.zeros(shape, np.float32)
             if query is not None:
-                np.matmul(query[rows], self._offered.T, out=scores)
+                np.matmul(query[rows], vectors.T, out=scores)
             for view, block in parts:
                 product = (view[rows] @ block).tocoo()
-                scores[product.row, product.col] += product.data
-            total += ndcg_of_scores(scores, self.seen[rows], self.truth[rows], config.metric_k)
-        return total / len(self.users)
+                scores[product.row, product.col] += product.data * factor[product.col]
+            for at, (_, truth) in enumerate(self._targets):
+                totals[at] += ndcg_of_scores(scores, self.seen[rows], truth[rows], config.metric_k)
+        value = 0.0
+        for (share, truth), total in zip(self._targets, totals, strict=True):
+            value += share * total / max(int(np.count_nonzero(np.diff(truth.indptr))), 1)
+        return value
 
     def _parts(self, config: RankerConfig) -> Iterator[tuple[sp.csr_array, sp.csr_array]]:
         if not config.sparse:
@@ -153,6 +170,12 @@ class Validation:
                 self._blocks.pop(next(iter(self._blocks)))
             self._blocks[key] = block_of(name, self.evidence, config)
         return self._blocks[key]
+
+
+def _only(truth: sp.csr_array, items: npt.NDArray[np.bool_]) -> sp.csr_array:
+    kept = sp.csr_array(scale_columns(truth, items), copy=True)  # its indices are those of truth
+    kept.eliminate_zeros()
+    return kept
 
 
 def unseen(held_out: Interactions, history: Interactions) -> sp.csr_array:
@@ -197,8 +220,15 @@ def ndcg_of_scores(
     return float(np.divide(gain, best, out=np.zeros_like(gain), where=best > 0).sum())
 
 
-def search(validation: Validation, config: RankerConfig) -> tuple[RankerConfig, list[Trial]]:
+def search(
+    validation: Validation, config: RankerConfig, spent: int = 0
+) -> tuple[RankerConfig, list[Trial]]:
     """Climbs one ladder after another until nothing moves or the trials are spent.
+
+    Args:
+        validation: What configurations are scored on.
+        config: Where to start.
+        spent: Trials of `config.trials` that were spent before.
 
     Returns:
         The best configuration seen and every trial in order.
@@ -209,7 +239,7 @@ def search(validation: Validation, config: RankerConfig) -> tuple[RankerConfig, 
 
     def attempt(candidate: RankerConfig, field: str) -> bool:
         nonlocal best
-        if candidate in tried or len(trials) >= config.trials:
+        if candidate in tried or len(trials) >= max(config.trials - spent, 1):
             return False
         began = time.perf_counter()
         value = validation.ndcg(candidate)
@@ -220,21 +250,22 @@ def search(validation: Validation, config: RankerConfig) -> tuple[RankerConfig, 
         best = candidate if kept else best
         return kept
 
-    attempt(_start(validation, config), "ridge")
+    attempt(first(validation, config), "ridge")
     fields = _fields(validation)
-    for _ in range(2):
+    for _ in range(3):
         before = best
         for field in track(fields, "search on validation"):
             _climb(field, attempt, lambda: best)
+        for field in fields:
+            if field.partition(".")[0].endswith("_weight"):
+                attempt(with_field(best, field, 0.0), field)
         if best == before:
             break
-    for field in fields:
-        if field.partition(".")[0].endswith("_weight"):
-            attempt(with_field(best, field, 0.0), field)
     return replace(best, n_neighbours=config.n_neighbours), trials
 
 
-def _start(validation: Validation, config: RankerConfig) -> RankerConfig:
+def first(validation: Validation, config: RankerConfig) -> RankerConfig:
+    """Where the search starts: fewer neighbours, and a weight for each other behaviour."""
     history = validation.evidence.history
     changes: dict[str, Any] = {
         field: tuple(weight_of(name, history, getattr(config, field)) for name in others(history))
@@ -298,6 +329,8 @@ def _matters(field: str, validation: Validation) -> bool:
         "last_shrink": evidence.follows.nnz > 0,
         "decay": evidence.history.ordered,
         "sequence_weight": evidence.history.ordered,
+        "cold_scale": validation.has_cold,
+        "cold_bias": validation.has_cold and validation.dense.item_out.shape[1] > 1,
         "own_power": len(others(evidence.history)) > 0,
         "dense_decay": evidence.history.ordered and validation.dense.item_out.shape[1] > 1,
         "dense_weight": validation.dense.item_out.shape[1] > 1,

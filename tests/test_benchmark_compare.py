@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from benchmark_result import figures, pairs_result, result, row
 
+from kgrec import cli
 from kgrec.benchmark.compare import APART, PAIRED, compare, differences, read_result
 from kgrec.benchmark.scoring import file_hash
 from kgrec.errors import DataError, KgrecError
@@ -164,3 +165,15 @@ def test_results_are_read_from_files_and_folders(tmp_path: Path) -> None:
     file.write_text("[]")
     with pytest.raises(DataError, match="not a result"):
         read_result(file)
+
+
+def test_the_command_prints_text_or_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [str(tmp_path / name) for name in ("a.json", "b.json")]
+    for file in files:
+        Path(file).write_text(json.dumps(result()))
+    assert cli.main(["benchmark", "--compare", *files, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == differences(*map(Path, files))
+    assert cli.main(["benchmark", "--compare", *files]) == 0
+    assert capsys.readouterr().out.startswith("suite tiny: what changed")

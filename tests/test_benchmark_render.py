@@ -113,7 +113,7 @@ def test_ablations_are_measured_from_the_full_model() -> None:
     made["rows"][1]["to_full"] = {"recall@20": beside("kgrec", -0.01, 0.002, 0.001, 0.002)}
     text = markdown(made)
     assert "-0.0100 [-0.0120, -0.0080], p = 0.0020" in text
-    assert "paired by user." in text
+    assert "paired by user, p after Holm." in text
 
 
 def test_what_was_searched_and_chosen() -> None:
@@ -147,7 +147,7 @@ def test_a_trial_that_failed_is_left_out_and_only_what_was_searched_is_shown() -
 def test_what_to_distrust_is_said() -> None:
     text = markdown(result())
     assert "opened more than once for: EASE seed 7 (2 times)" in text
-    assert "May know the held-out pairs: also_bought." in text
+    assert "validation part, these relations may know what is held out: also_bought." in text
     assert "Warning: 12 rows were left out" in text
     assert "views may come after the buy" in text
     made = result()
@@ -155,7 +155,7 @@ def test_what_to_distrust_is_said() -> None:
     made["leaks"] = made["leaks"][1:]
     text = markdown(made)
     assert "opened 4 times, once for each of 4" in text
-    assert "No relation between items joins" in text
+    assert "validation part, no relation between items joins" in text
 
 
 def test_names_are_escaped() -> None:

@@ -185,7 +185,7 @@ def test_folds_of_cold_items(shop: Path) -> None:
 
 def test_what_cannot_be_run_is_refused(shop: Path) -> None:
     suite = tiny_suite(shop / "schema.toml", task="click", headline=["AUC"])
-    with pytest.raises(KgrecError, match="not built"):
+    with pytest.raises(ConfigError, match="cut at random"):
         run_suite(suite, options(shop))
     suite = tiny_suite(shop / "schema.toml", baselines=["populr"])
     with pytest.raises(ConfigError, match="did you mean 'popular'"):

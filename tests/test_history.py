@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_shop import planted_interactions
 
-from kgrec.history import history_matrix, largest, last_matrix, steps_back, transitions
+from kgrec.history import (
+    history_matrix,
+    largest,
+    last_matrix,
+    prefixes,
+    steps_back,
+    transitions,
+)
 from kgrec.interactions import Interactions
 
 
@@ -66,3 +73,58 @@ def test_a_selection_has_the_same_rows(seed: int) -> None:
     whole = history_matrix(rows, decay=0.7)[users].toarray()
     part = history_matrix(rows.select(users), decay=0.7).toarray()
     assert part == pytest.approx(whole)
+
+
+def two_users() -> Interactions:
+    """User 0 has a basket of 0 and 1, then 2, then 0 again; user 1 has 3, then 1."""
+    return Interactions.of(
+        [0, 0, 0, 0, 1, 1], [0, 1, 2, 0, 3, 1], n_users=2, n_items=4, time=[10, 10, 20, 30, 5, 6]
+    )
+
+
+def test_each_interaction_comes_after_the_decayed_moments_before_it() -> None:
+    x, y = prefixes(two_users(), decay=0.5, window=20)
+    # a basket is one moment: its two items are a step from 2, two steps from the last 0
+    assert x.toarray().tolist() == [[1, 1, 0, 0], [0.5, 0.5, 1, 0], [0, 0, 0, 1]]
+    assert y.toarray().tolist() == [[0, 0, 1, 0], [1, 0, 0, 0], [0, 1, 0, 0]]
+    assert x.dtype == y.dtype == np.float32
+
+
+def test_the_window_counts_rows() -> None:
+    x, y = prefixes(two_users(), decay=0.5, window=1)
+    assert x.toarray().tolist() == [[0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+    assert y.shape == x.shape
+
+
+def test_only_the_behaviour_to_predict_is_predicted() -> None:
+    rows = Interactions.of(
+        [0, 0, 0, 0], [0, 1, 2, 3], n_users=1, n_items=4, time=[1, 2, 3, 4],
+        behaviour=[0, 1, 0, 2], weight=[0.5, 1, 0.5, 0], behaviours=("view", "buy", "hide"),
+        target=1,
+    )  # fmt: skip
+    x, y = prefixes(rows, decay=0.5, window=20)
+    assert x.toarray().tolist() == [[0.5, 0, 0, 0]]
+    assert y.toarray().tolist() == [[0, 1, 0, 0]]
+
+
+def test_without_an_order_nothing_comes_before() -> None:
+    flat = Interactions.of([0, 0], [0, 1], n_users=1, n_items=3)
+    assert [part.shape for part in prefixes(flat, decay=0.5, window=5)] == [(0, 3), (0, 3)]
+    alone = Interactions.of([0, 1], [0, 1], n_users=2, n_items=3, time=[1, 2])
+    assert [part.shape for part in prefixes(alone, decay=0.5, window=5)] == [(0, 3), (0, 3)]
+
+
+@given(st.integers(0, 1000), st.integers(1, 8), st.booleans())
+def test_permuting_items_permutes_what_came_before(seed: int, window: int, baskets: bool) -> None:
+    generator = np.random.default_rng(seed)
+    user, item = generator.integers(0, 5, 40), generator.integers(0, 9, 40)
+    time = generator.integers(0, 6, 40) if baskets else np.arange(40)
+    order = generator.permutation(9)
+    rows, other = (
+        Interactions.of(user, items, n_users=5, n_items=9, time=time)
+        for items in (item, order[item])
+    )
+    for part, permuted in zip(
+        prefixes(rows, 0.7, window), prefixes(other, 0.7, window), strict=True
+    ):
+        assert np.array_equal(permuted.toarray()[:, order], part.toarray())

@@ -23,6 +23,7 @@ from kgrec.network import NetworkConfig
 from kgrec.network_training import train_network
 from kgrec.pipeline import fit
 from kgrec.recommender import Recommender, load_model
+from kgrec.split import split
 
 QUICK = ("network.size=8", "network.epochs=2", "ranker.trials=8", "ranker.ridge=3")
 
@@ -173,3 +174,20 @@ def test_threads_do_not_change_what_is_learned() -> None:
         torch.set_num_threads(threads)
     assert all(np.array_equal(runs[0].item_out, run.item_out) for run in runs)
     assert all(np.array_equal(runs[0].item_in, run.item_in) for run in runs)
+
+
+def test_whoever_cuts_the_data_keeps_the_test_part() -> None:
+    shop = planted_shop()
+    whole = split(shop, quick().split)
+    model = kgrec.fit(shop, quick("network.enabled=false"), parts=replace(whole, test=None))
+    assert model.held_out is None
+    assert len(model.history) == len(whole.known)
+    assert whole.test is not None
+    tested = set(zip(whole.test.user.tolist(), whole.test.item.tolist(), strict=True))
+    known = set(zip(model.history.user.tolist(), model.history.item.tolist(), strict=True))
+    assert not tested & known
+    # with the test part at hand nothing else is learned
+    other = kgrec.fit(shop, quick("network.enabled=false"), parts=whole)
+    users = np.arange(60)
+    assert np.array_equal(model.top_k(users, 9).scores, other.top_k(users, 9).scores)
+    assert other.held_out is not None

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kgrec.errors import ShapeError
-from kgrec.ridge import sparse_ridge
+from kgrec.ridge import _neighbours, sparse_ridge
 
 
 def random_gram(n: int, seed: int) -> sp.csr_array:
@@ -60,3 +60,21 @@ def test_shapes_must_agree() -> None:
     gram = random_gram(4, 0)
     with pytest.raises(ShapeError, match="penalty"):
         sparse_ridge(gram, gram, np.ones(3), 2)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 100_000), st.integers(1, 14), st.integers(1, 16))
+def test_the_heap_keeps_what_a_sort_would(seed: int, n: int, k: int) -> None:
+    generator = np.random.default_rng(seed)
+    # few distinct values, so that most gains are tied; some are zero or below
+    values = generator.integers(-1, 3, (n, n)) * (generator.random((n, n)) < 0.7)
+    cross = sp.csr_array(values.astype(np.float32))
+    scale = generator.choice([0.25, 1.0], n).astype(np.float32)
+    found = _neighbours(cross.indptr, cross.indices, cross.data, scale, k)
+    for j in range(n):
+        gain = np.where(values[j] > 0, values[j] ** 2 * scale, 0)
+        gain[j] = 0
+        order = np.lexsort((np.arange(n), -gain))[:k]  # ties go to the lower index
+        want = np.sort(order[gain[order] > 0])
+        assert found[j, : len(want)].tolist() == want.tolist()
+        assert (found[j, len(want) :] == -1).all()

@@ -116,3 +116,41 @@ def test_only_the_target_is_held_out() -> None:
 def test_shares_out_of_range_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="split"):
         SplitConfig(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("n_items", "share"), [(40, 0.25), (43, 0.2), (40, 0.1)])
+def test_folds_hide_every_item_once(n_items: int, share: float) -> None:
+    shop = planted_shop(n_items=n_items)
+    n_folds = round(1 / share)
+    folds = [
+        split(shop, SplitConfig(cold_item_share=share, cold_item_fold=fold)).cold_items
+        for fold in range(n_folds)
+    ]
+    assert np.sort(np.concatenate(folds)).tolist() == list(range(n_items))
+    sizes = [len(fold) for fold in folds]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_a_fold_keeps_its_items_out_of_what_is_known() -> None:
+    shop = planted_shop()
+    for fold in range(4):
+        parts = split(shop, SplitConfig(cold_item_share=0.25, cold_item_fold=fold))
+        assert not np.isin(parts.known.item, parts.cold_items).any()
+        check_partition(parts, shop.interactions)
+
+
+def test_a_fold_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"cold_item_fold is 4; .* 0\.25 it is in 0\.\.3"):
+        SplitConfig(cold_item_share=0.25, cold_item_fold=4)
+    for fold in (-1, 1):  # without cold items there is no second fold
+        with pytest.raises(ConfigError, match=r"cold_item_fold is .* it is in 0\.\.0"):
+            SplitConfig(cold_item_fold=fold)
+    assert SplitConfig(cold_item_share=0.1, cold_item_fold=9).cold_item_fold == 9
+
+
+def test_validation_has_cold_items_of_its_own() -> None:
+    shop = planted_shop()
+    parts = split(shop, SplitConfig(cold_item_share=0.2))
+    only_validation = np.setdiff1d(parts.validation.item, parts.train.item)
+    assert len(only_validation) >= 0.15 * shop.interactions.n_items
+    assert not np.isin(only_validation, parts.cold_items).any()

@@ -1,14 +1,26 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from toy_shop import planted_shop
 
+from kgrec.graph import KnowledgeGraph
 from kgrec.interactions import Interactions
 from kgrec.ranker import RankerConfig, gather, popularity_vectors
 from kgrec.split import SplitConfig, split
-from kgrec.tune import LADDERS, Validation, ndcg_of_scores, search, unseen, with_field
+from kgrec.tune import (
+    LADDERS,
+    Validation,
+    ndcg_of_scores,
+    search,
+    unseen,
+    value_of,
+    with_field,
+)
+from kgrec.vocabulary import Indices, Vocabulary
 
 
 def test_ndcg_of_one_user_by_hand() -> None:
@@ -56,3 +68,50 @@ def test_a_repeat_is_no_hit_for_a_list_that_leaves_repeats_out() -> None:
     had = Interactions.of([0, 1], [0, 1], n_users=2, n_items=3)
     held_out = Interactions.of([0, 0, 1], [0, 2, 1], n_users=2, n_items=3)
     assert unseen(held_out, had).toarray().tolist() == [[0, 0, 1], [0, 0, 0]]
+
+
+def test_a_dotted_field_is_one_behaviour() -> None:
+    config = RankerConfig(own_weight=(0.3, 1.0), cross_weight=(0.1, 0.2), ridge=3.0)
+    assert value_of(config, "ridge") == 3
+    assert [value_of(config, f"own_weight.{n}") for n in (0, 1)] == [0.3, 1]
+    moved = with_field(config, "own_weight.1", 10.0)
+    assert moved == replace(config, own_weight=(0.3, 10.0))
+    assert value_of(moved, "own_weight.1") == 10
+    assert with_field(config, "ridge", 9.0) == replace(config, ridge=9.0)
+
+
+def shop_of_three_behaviours() -> Validation:
+    """Whoever carted an item buys it; what was viewed says nothing. In no order."""
+    generator = np.random.default_rng(5)
+    n_users, n_items = 150, 30
+    chosen = np.stack([generator.permutation(n_items)[:7] for _ in range(n_users)])
+
+    def rows(items: Indices, *behaviours: int) -> Interactions:
+        user = np.repeat(np.arange(n_users), len(behaviours))
+        return Interactions.of(
+            user, items.ravel(), n_users=n_users, n_items=n_items,
+            behaviour=np.tile(behaviours, n_users), behaviours=("view", "cart", "buy"), target=2,
+        )  # fmt: skip
+
+    bought, carted, viewed = chosen[:, :2], chosen[:, :3], chosen[:, 3:]
+    known = rows(np.hstack([viewed, carted, bought]), 0, 0, 0, 0, 1, 1, 1, 2, 2)
+    held_out = rows(chosen[:, 2], 2)
+    nodes = {
+        "item": Vocabulary([f"i{n}" for n in range(n_items)], "item"),
+        "user": Vocabulary([f"u{n}" for n in range(n_users)], "user"),
+    }
+    evidence = gather(known, KnowledgeGraph(nodes), None, RankerConfig())
+    return Validation(evidence, held_out, popularity_vectors(evidence.degree))
+
+
+def test_each_behaviour_is_weighed_by_itself() -> None:
+    validation = shop_of_three_behaviours()
+    start = RankerConfig(trials=80, own_weight=(0.5, 0.0), cross_weight=(0.0, 0.0))
+    best, trials = search(validation, start)
+    moved = {trial.field for trial in trials}
+    assert {"own_weight.0", "own_weight.1", "cross_weight.0", "cross_weight.1"} <= moved
+    assert not {"own_weight", "cross_weight"} & moved
+    assert len(best.own_weight) == len(best.cross_weight) == 2
+    viewed, carted = best.own_weight
+    assert carted > viewed
+    assert trials[0].ndcg < 0.5 < 0.9 < validation.ndcg(best)

@@ -50,8 +50,8 @@ def _confidence(history: Interactions, alpha: float, decay: float) -> sp.csr_mat
 
 def _factorise(history: Interactions, material: Material, options: Options) -> _Factors:
     try:
-        from implicit.cpu.als import AlternatingLeastSquares  # type: ignore[import-untyped]
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+        from implicit.cpu.als import AlternatingLeastSquares
+        from threadpoolctl import threadpool_limits
     except ImportError as error:
         raise MissingExtraError("implicit", "benchmark", "the baseline iALS") from error
     with threadpool_limits(1, "blas"):  # its own threads and those of BLAS hold each other up

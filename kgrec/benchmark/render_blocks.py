@@ -109,7 +109,7 @@ def _markdown_of(piece: Piece) -> Iterator[str]:
 
 
 def _html_of(piece: Piece) -> report.Block:
-    from kgrec import report
+    from kgrec import report, report_charts
 
     match piece:
         case Words(text):
@@ -119,9 +119,9 @@ def _html_of(piece: Piece) -> report.Block:
         case Grid(header, rows, caption, strong):
             return report.table(header, rows, caption=caption, strong=strong)
         case Scatter(series, labels, caption):
-            return report.scatter_chart(series, alt=caption, labels=labels, caption=caption)
+            return report_charts.scatter_chart(series, alt=caption, labels=labels, caption=caption)
         case Lines(x, series, labels, caption):
-            return report.line_chart(x, series, alt=caption, labels=labels, caption=caption)
+            return report_charts.line_chart(x, series, alt=caption, labels=labels, caption=caption)
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -37,18 +37,20 @@ def _leaks(leaks: Sequence[Mapping[str, Any]]) -> Iterator[Piece]:
         return
     flagged = [leak["relation"] for leak in leaks if leak["suspect"]]
     yield Words(
-        f"May know the held-out pairs: {', '.join(flagged)}. What is measured with them is an "
-        "upper bound."
+        f"Measured on the validation part, these relations may know what is held out: "
+        f"{', '.join(flagged)}. What is measured with them is an upper bound."
         if flagged
-        else "No relation between items joins held-out pairs much more often than chance."
+        else "Measured on the validation part, no relation between items joins held-out pairs much "
+        "more often than chance."
     )
     yield Grid(
         ["relation", "lift", "at least", "the schema says", "flagged"],
         [[leak["relation"], leak["lift"], leak["lift_low"],
           "may leak" if leak["may_leak"] else "", "yes" if leak["suspect"] else ""]
          for leak in leaks],
-        "How much more often a relation joins a history to the held-out item than to another of "
-        "like popularity; at least: lower end of the 95% interval.",
+        "How much more often a relation joins a history to the item held out for validation than "
+        "to another of like popularity; at least: lower end of the 95% interval. The test part "
+        "stays shut.",
     )  # fmt: skip
 
 

@@ -137,8 +137,9 @@ def ablations(result: Result) -> Iterator[Piece]:
     names = headline(result)
     lines: list[list[object]] = [[full["name"], *(c for m in names for c in (figure(full, m), ""))]]
     lines += [[row["name"], *(c for m in names for c in _step(row, full, m))] for row in rows]
-    paired = any(row.get("to_full") for row in rows)
-    how = "paired by user" if paired else "from the two rows' own, so wider than a paired one"
+    how = "from the two rows' own, so wider than a paired one"
+    if any(row.get("to_full") for row in rows):
+        how = "paired by user, p after Holm"
     yield Grid(
         ["model", *(c for m in names for c in (m, "less the full model"))], lines,
         f"Below zero: the part that is off pays. Intervals of 95%, {how}.", [0],

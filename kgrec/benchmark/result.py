@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 import kgrec
 from kgrec import settings
 from kgrec.atomic import claim, replace_file
+from kgrec.benchmark.pairing import Values, aligned, best_baselines, pair_rows
+from kgrec.benchmark.pairs import NOTES
 from kgrec.benchmark.plan import Row
 from kgrec.benchmark.runner import Benchmark, Run, Scene
 from kgrec.errors import MissingExtraError
@@ -33,7 +34,6 @@ _SEED_FIELDS = (
     "seconds", "peak_gib", "validation", "trials", "trials_asked", "chosen", "space", "tried",
     "switched_off", "lists_sha256", "stages",
 )  # fmt: skip
-_Values = npt.NDArray[np.float64]
 
 
 def build_result(bench: Benchmark) -> dict[str, Any]:
@@ -41,10 +41,12 @@ def build_result(bench: Benchmark) -> dict[str, Any]:
     suite = bench.suite
     graph, leaks = _graph(bench)
     rows = [_row(bench, row) for row in bench.rows if any(r.row == row for r in bench.runs)]
-    best = _best_baselines(rows, suite.headline)
-    _compare(bench, rows, best)
+    best = best_baselines(rows, suite.headline)
+    pair_rows(bench, rows, best)
     said = ("name", "title", "about", "protocol", "headline", "ks", "published", "notes")
     plain = settings.to_plain(suite)
+    if suite.task == "click":
+        plain["notes"] = [*plain["notes"], *NOTES]
     result = {
         "format": FORMAT,
         "suite": {name: plain[name] for name in said},
@@ -125,6 +127,7 @@ def _row(bench: Benchmark, row: Row) -> dict[str, Any]:
         "seeds": [_seed(run) for run in runs if run.scored is not None],
         "metrics": {},
         "against": {},
+        "to_full": {},
         "groups": {},
     }
     if not bad:
@@ -142,7 +145,7 @@ def _seed(run: Run) -> dict[str, Any]:
     found = {
         "seed": run.seed,
         "metrics": metrics,
-        "lists": f"rows/{run.row.slug}-{what}/lists.parquet",
+        "lists": f"rows/{run.row.slug}-{what}/{run.file}",
     }
     if run.fold is not None:
         found["fold"] = run.fold
@@ -155,7 +158,7 @@ def _metrics(bench: Benchmark, runs: list[Run]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in _names(runs):
         draws = {} if name in bench.suite.headline else {"draws": _OTHER_DRAWS}
-        found[name] = summarise(_aligned(bench, runs, name), seed=bench.suite.seeds[0], **draws)
+        found[name] = summarise(aligned(bench, runs, name), seed=bench.suite.seeds[0], **draws)
     for name in runs[0].scored.catalogue if runs[0].scored else ():
         values = [run.scored.catalogue[name] for run in runs if run.scored]
         spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
@@ -167,18 +170,6 @@ def _names(runs: list[Run]) -> list[str]:
     return list(runs[0].scored.per_user) if runs[0].scored else []
 
 
-def _aligned(bench: Benchmark, runs: list[Run], name: str) -> list[_Values]:
-    """A metric of every user there is, an array a run; NaN for who is not tested in it."""
-    users = {scene.fold: scene.sealed.users for scene in bench.scenes}
-    found = []
-    for run in runs:
-        values = np.full(len(bench.shop.users), np.nan)
-        if run.scored is not None:
-            values[users[run.fold]] = run.scored.per_user[name]
-        found.append(values)
-    return found
-
-
 def _groups(bench: Benchmark, runs: list[Run]) -> dict[str, Any]:
     names = dict.fromkeys(name for run in runs if run.scored for name in run.scored.groups)
     found: dict[str, Any] = {}
@@ -188,36 +179,6 @@ def _groups(bench: Benchmark, runs: list[Run]) -> dict[str, Any]:
         metrics = {m: float(np.mean([means[m] for _, means in some])) for m in some[0][1]}
         found[name] = {"n": n, "metrics": metrics}
     return found
-
-
-def _best_baselines(rows: list[dict[str, Any]], headline: tuple[str, ...]) -> dict[str, str]:
-    """The best baseline by each headline metric, on the test part itself: hardest to beat."""
-    found = {}
-    for metric in headline:
-        done = [r for r in rows if r["kind"] == "baseline" and metric in r["metrics"]]
-        if done:
-            found[metric] = max(done, key=lambda r: r["metrics"][metric]["mean"])["name"]
-    return found
-
-
-def _compare(bench: Benchmark, rows: list[dict[str, Any]], best: Mapping[str, str]) -> None:
-    """Pairs our rows with the best baseline; corrects for how many comparisons a metric has."""
-    from kgrec.benchmark.statistics import against, holm
-
-    runs: dict[str, list[Run]] = {}
-    for run in bench.runs:
-        runs.setdefault(run.row.name, []).append(run)
-    for metric, name in best.items():
-        ours = [r for r in rows if r["kind"] != "baseline" and metric in r["metrics"]]
-        other = _aligned(bench, runs[name], metric)
-        for row in ours:
-            mine = _aligned(bench, runs[row["name"]], metric)
-            row["against"][metric] = {"baseline": name} | against(
-                mine, other, seed=bench.suite.seeds[0]
-            )
-        corrected = holm({row["name"]: row["against"][metric]["p"] for row in ours})
-        for row in ours:
-            row["against"][metric]["p_holm"] = corrected[row["name"]]
 
 
 def _graph(bench: Benchmark) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -243,8 +204,8 @@ def _data(bench: Benchmark) -> dict[str, Any]:
     return {
         "users": len(bench.shop.users),
         "items": len(bench.shop.items),
-        "train": len(scene.parts.train),
-        "validation": len(scene.parts.validation),
+        "train": len(known) if scene.pairs else len(scene.parts.train),
+        "validation": scene.n_validation or len(scene.parts.validation),
         "test": sum(s.sealed.n_pairs for s in bench.scenes),
         "test_users": sum(len(s.sealed.users) for s in bench.scenes),
         "cold_items": int((np.bincount(known.item, minlength=known.n_items) == 0).sum()),
@@ -288,7 +249,7 @@ def _write(path: Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8")
 
 
-def _mean(values: _Values) -> float:
+def _mean(values: Values) -> float:
     kept = values[~np.isnan(values)]
     return float(kept.mean()) if len(kept) else math.nan
 

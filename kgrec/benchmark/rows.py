@@ -4,7 +4,7 @@
 
 SPEC is a JSON file of a `Job`. The process reads the folder that `visible` wrote, which has no
 test part; it tunes on the validation part, fits on training and validation together, and writes
-lists and what it did.
+lists (or the scores of labelled pairs, see `pair_rows`) and what it did.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
@@ -38,9 +38,13 @@ from kgrec.split import Parts
 from kgrec.topk import TopK
 from kgrec.vocabulary import Indices
 
+if TYPE_CHECKING:
+    from kgrec.recommender import Recommender
+
 Kind = Literal["kgrec", "ablation", "baseline", "text"]
 
-LISTS, ROW, EMBEDDINGS = "lists.parquet", "row.json", "embeddings.npy"
+LISTS, SCORES = "lists.parquet", "scores.parquet"
+ROW, EMBEDDINGS = "row.json", "embeddings.npy"
 _OPTIONS = {
     "W_g alone": ("ranker.sparse=false",),
     "S alone": ("network.enabled=false",),
@@ -76,6 +80,15 @@ class Job:
     """Process without which this one ends; 0 for none."""
     catalogue: str = "kgrec.benchmark.catalogue"
     """Module whose BASELINES holds the baselines."""
+    tuned: str = ""
+    """JSON of what tuning found under the first seed, which the other seeds of a baseline share."""
+    pairs: str = ""
+    """File of labelled pairs, where they are scored and no lists are made."""
+
+    @property
+    def file(self) -> str:
+        """What it writes."""
+        return SCORES if self.pairs else LISTS
 
 
 @dataclass(slots=True)
@@ -93,7 +106,7 @@ class Ledger:
 
 
 def do(job: Job) -> None:
-    """Fits one row and writes `lists.parquet` and, last, `row.json`.
+    """Fits one row and writes its lists or scores and, last, `row.json`.
 
     Raises:
         KgrecError: The data or an option does not allow it.
@@ -107,13 +120,15 @@ def do(job: Job) -> None:
         ledger.stage("fit")
         _write_record(out, _record(job, ledger, {}))
         return
-    if job.kind == "baseline":
-        tops, found = _fit_baseline(job, seen, ledger)
+    if job.pairs:
+        from kgrec.benchmark.pair_rows import score_pairs
+
+        found = score_pairs(job, seen, ledger)
     else:
-        tops, found = _fit_kgrec(job, seen, ledger)
-    write_table(out / LISTS, list_table(seen.shop, seen.users, tops))
+        tops, found = (_rank_baseline if job.kind == "baseline" else _rank_ours)(job, seen, ledger)
+        write_table(out / LISTS, list_table(seen.shop, seen.users, tops))
     ledger.stage("lists")
-    found |= {"lists_sha256": file_hash(out / LISTS)}
+    found |= {"lists_sha256": file_hash(out / job.file)}
     _write_record(out, _record(job, ledger, found))
 
 
@@ -162,8 +177,8 @@ def _unordered(rows: Interactions) -> Interactions:
     return replace(rows, time=np.zeros_like(rows.time), time_kind="none")
 
 
-def _fit_kgrec(job: Job, seen: Visible, ledger: Ledger) -> tuple[Iterator[TopK], dict[str, Any]]:
-    from kgrec import tune
+def fit_ours(job: Job, seen: Visible, ledger: Ledger) -> Recommender:
+    """Our model or an ablation of it, tuned on the validation part and fitted on both."""
     from kgrec.config import Config
     from kgrec.pipeline import fit
 
@@ -176,17 +191,20 @@ def _fit_kgrec(job: Job, seen: Visible, ledger: Ledger) -> tuple[Iterator[TopK],
     report = model.fit_report
     tuning = float(report.get("seconds", {}).get("search", 0.0))
     ledger.seconds |= {"tune": tuning, "fit": ledger.seconds["fit"] - tuning}
+    return model
+
+
+def report_of(model: Recommender) -> dict[str, Any]:
+    """What our search did, as the record has it."""
+    from kgrec import tune
+
+    report = model.fit_report
     tried = [
         {"options": {t["field"]: t["value"]}, "value": t["ndcg"], "seconds": t["seconds"]}
         for t in report.get("trials", ())
     ]
-
-    def batches() -> Iterator[TopK]:
-        for begin in range(0, len(seen.users), _BATCH):
-            yield model.top_k(seen.users[begin : begin + _BATCH], job.length)
-
     ladders = report.get("space") or getattr(tune, "LADDERS", {})
-    return batches(), {
+    return {
         "validation": max((t["value"] for t in tried), default=None),
         "trials": len(tried),
         "chosen": report.get("chosen", {}),
@@ -197,35 +215,49 @@ def _fit_kgrec(job: Job, seen: Visible, ledger: Ledger) -> tuple[Iterator[TopK],
     }
 
 
-def _fit_baseline(job: Job, seen: Visible, ledger: Ledger) -> tuple[Iterator[TopK], dict[str, Any]]:
-    from kgrec.benchmark.tuning import tune
+def _rank_ours(job: Job, seen: Visible, ledger: Ledger) -> tuple[Iterator[TopK], dict[str, Any]]:
+    model = fit_ours(job, seen, ledger)
+    begins = range(0, len(seen.users), _BATCH)
+    tops = (model.top_k(seen.users[begin : begin + _BATCH], job.length) for begin in begins)
+    return tops, report_of(model)
 
-    baseline = find_baselines(job.catalogue)[job.name]
+
+def material_of(job: Job, seen: Visible) -> Material:
+    """What a baseline may see beside interactions."""
     embeddings = Path(job.cache) / EMBEDDINGS
     text = np.load(embeddings, allow_pickle=False) if embeddings.is_file() else None
-    material = Material(seen.shop.graph, text, job.seed)
+    return Material(seen.shop.graph, text, job.seed)
+
+
+def _rank_baseline(
+    job: Job, seen: Visible, ledger: Ledger
+) -> tuple[Iterator[TopK], dict[str, Any]]:
+    from kgrec.benchmark.tuning import tune
+
+    baseline, material = find_baselines(job.catalogue)[job.name], material_of(job, seen)
     ledger.stage("load")
-    tuned = tune(
-        baseline,
-        seen.parts.train,
-        seen.parts.validation,
-        material,
-        trials=job.trials,
-        metric=job.tuned_for,
-        seconds=job.seconds / 2,  # one more fit and the lists have to follow
+    report = (
+        found_before(job)
+        or tune(
+            baseline,
+            seen.parts.train,
+            seen.parts.validation,
+            material,
+            trials=job.trials,
+            metric=job.tuned_for,
+            seconds=job.seconds / 2,  # one more fit and the lists have to follow
+        ).to_dict()
     )
     ledger.stage("tune")
     known = seen.parts.known
-    scorer = baseline.fit(known, material, tuned.options)
+    scorer = baseline.fit(known, material, report["chosen"])
     ledger.stage("fit")
-    return lists(scorer, known, seen.users, job.length), {
-        "validation": tuned.value,
-        "trials": len(tuned.tried),
-        "chosen": dict(tuned.options),
-        "space": tuned.space_dict(),
-        "tried": [trial.to_dict() for trial in tuned.tried],
-        "switched_off": [],
-    }
+    return lists(scorer, known, seen.users, job.length), report
+
+
+def found_before(job: Job) -> dict[str, Any]:
+    """What tuning found under the first seed; empty where this is the first."""
+    return {**json.loads(job.tuned), "tried": []} if job.tuned else {}
 
 
 def _embed(job: Job, seen: Visible) -> None:

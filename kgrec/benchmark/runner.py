@@ -19,14 +19,14 @@ from kgrec.atomic import claim, replace_file
 from kgrec.benchmark.files import Found, find_data
 from kgrec.benchmark.limits import run_limited
 from kgrec.benchmark.model import Material
+from kgrec.benchmark.pairs import SealedPairs, cut_pairs, write_pairs
 from kgrec.benchmark.plan import Row, choose, plan
-from kgrec.benchmark.rows import EMBEDDINGS, LISTS, ROW, Job, find_baselines
+from kgrec.benchmark.rows import EMBEDDINGS, LISTS, ROW, SCORES, Job, find_baselines
 from kgrec.benchmark.scoring import Scored, file_hash
-from kgrec.benchmark.sealed import SealedTest, cut, method_of, visible
+from kgrec.benchmark.sealed import Sealed, SealedTest, cut, method_of, visible
 from kgrec.benchmark.suite import Suite
 from kgrec.benchmark.visible import write_visible
 from kgrec.config import Config
-from kgrec.errors import KgrecError
 from kgrec.progress import say
 from kgrec.shop import Shop
 from kgrec.split import Parts
@@ -58,12 +58,16 @@ class Scene:
 
     parts: Parts
     """Without the test part."""
-    sealed: SealedTest
+    sealed: Sealed
     folder: Path
     """What rows may see."""
     fold: int | None
     n_left_out: int
     """Rows that came after the cut and are in no part."""
+    pairs: Path | None = None
+    """Labelled pairs that rows may see, where the suite is about those."""
+    n_validation: int | None = None
+    """How many of them validate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,8 @@ class Run:
     fold: int | None
     record: dict[str, Any]
     scored: Scored | None
+    file: str = LISTS
+    """What it wrote."""
 
 
 @dataclass(slots=True)
@@ -104,11 +110,8 @@ def run_suite(suite: Suite, options: Options) -> dict[str, Any]:
     Raises:
         DataError: A file is missing.
         ConfigError: An option is unknown or out of range, or a row is.
-        KgrecError: The split leaks, `out` belongs to another benchmark, or the suite is about
-            labelled pairs, which is not built.
+        KgrecError: The split leaks, or `out` belongs to another benchmark.
     """
-    if suite.task == "click":
-        raise KgrecError(f"{suite.name} is about labelled pairs (AUC), which is not built yet")
     suite = settled(suite, options)
     found = find_data(suite, options.data)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -116,7 +119,10 @@ def run_suite(suite: Suite, options: Options) -> dict[str, Any]:
         bench = Benchmark(suite, options, found, _load(suite, options, found))
         bench.warnings += [f"{name} is absent, and optional" for name in found.absent]
         bench.warnings += list(bench.shop.report.warnings)
-        _cut(bench)
+        if suite.task == "click":
+            _cut_pairs(bench)
+        else:
+            _cut(bench)
         _embed(bench)
         baselines = find_baselines(options.catalogue)
         rows, left_out = plan(
@@ -179,6 +185,19 @@ def _cut(bench: Benchmark) -> None:
         bench.warnings.append(f"{n_late:,} rows of after the cut are in no part")
 
 
+def _cut_pairs(bench: Benchmark) -> None:
+    suite, out = bench.suite, bench.options.out
+    pairs = cut_pairs(bench.shop, suite.split)
+    sealed = SealedPairs(bench.shop, pairs, openings=out / "openings.json")
+    folder, file = out / "visible" / "all", out / "visible" / "pairs.npz"
+    folder.parent.mkdir(exist_ok=True)
+    write_visible(folder, bench.shop, pairs.parts, sealed.users)
+    write_pairs(file, pairs)
+    bench.scenes.append(Scene(pairs.parts, sealed, folder, None, 0, file, len(pairs.validation)))
+    if sealed.n_repeats:
+        bench.warnings.append(f"{sealed.n_repeats:,} rows label a pair again and are left out")
+
+
 def _embed(bench: Benchmark) -> None:
     """Text embeddings once, in a process of their own, for every baseline to read."""
     if not _has_text(bench.shop):
@@ -205,17 +224,18 @@ def _has_text(shop: Shop) -> bool:
 def _run_row(bench: Benchmark, row: Row, *, wanted: bool) -> None:
     """Fits a row under each seed, or in each fold; a seed that does not end is the last."""
     suite = bench.suite
-    seeds = suite.seeds if row.random and not suite.folds else suite.seeds[:1]
+    n_seeds = suite.ablation_seeds if row.kind == "ablation" else len(suite.seeds)
+    seeds = suite.seeds[: n_seeds if row.random and not suite.folds else 1]
     for scene in bench.scenes:
         for seed in seeds:
             record = _fitted(bench, scene, row, seed, wanted=wanted)
             if record is None:
                 return
-            scored = None
+            scored, file = None, SCORES if scene.pairs else LISTS
             if record["status"] == "done":
-                lists = _folder(bench, scene, row, seed) / LISTS
-                scored = scene.sealed.score(row.name, seed, lists)
-            bench.runs.append(Run(row, seed, scene.fold, record, scored))
+                path = _folder(bench, scene, row, seed) / file
+                scored = scene.sealed.score(row.name, seed, path)
+            bench.runs.append(Run(row, seed, scene.fold, record, scored, file))
             say(_line(bench, bench.runs[-1]))
             if scored is None:
                 return
@@ -244,7 +264,10 @@ def _fitted(
         options=_overrides(bench.options, row),
         parent=os.getpid(),
         catalogue=bench.options.catalogue,
+        pairs="" if scene.pairs is None else str(scene.pairs),
     )
+    if row.kind == "baseline" and (before := _first_seed(bench, scene, row)):
+        job = replace(job, tuned=json.dumps(before))
     job = replace(job, key=_key(bench, scene, job))
     record = _kept(bench, out, job)
     if record is not None or not wanted:
@@ -271,6 +294,15 @@ def _fitted(
     return record
 
 
+def _first_seed(bench: Benchmark, scene: Scene, row: Row) -> dict[str, Any]:
+    """What the same baseline chose under a seed before this one, in the same scene."""
+    names = ("validation", "trials", "chosen", "space", "switched_off")
+    for run in bench.runs:
+        if run.row is row and run.fold == scene.fold and run.record["status"] == "done":
+            return {name: run.record[name] for name in names}
+    return {}
+
+
 def _overrides(options: Options, row: Row) -> tuple[str, ...]:
     """Those of our model; of them a baseline has what changes the data and the text embeddings."""
     if row.kind == "baseline":
@@ -291,7 +323,7 @@ def _kept(bench: Benchmark, out: Path, job: Job) -> dict[str, Any] | None:
     if record["status"] != "done":
         limits = [bench.suite.seconds, bench.suite.memory_gib]
         return record if record.get("limits") == limits else None
-    lists = out / LISTS
+    lists = out / job.file
     same = lists.is_file() and file_hash(lists) == record.get("lists_sha256")
     return record if same else None
 
@@ -299,8 +331,9 @@ def _kept(bench: Benchmark, out: Path, job: Job) -> dict[str, Any] | None:
 def _key(bench: Benchmark, scene: Scene, job: Job) -> str:
     """Tells apart jobs whose lists may differ; where things lie and limits do not count."""
     plain = settings.to_plain(
-        replace(job, visible="", cache="", out="", key="", seconds=1.0, parent=0)
+        replace(job, visible="", cache="", out="", key="", seconds=1.0, parent=0, pairs="")
     )
+    del plain["pairs"]  # the task is in the hash of what is sealed
     suite = bench.suite
     about = [
         plain, bench.found.sha256, suite.schema, suite.without, settings.to_plain(suite.split),

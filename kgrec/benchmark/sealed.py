@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,71 +21,71 @@ from kgrec.errors import KgrecError
 from kgrec.interactions import Interactions
 from kgrec.shop import Shop
 from kgrec.split import Method, Parts, SplitConfig, merge, split
-from kgrec.vocabulary import Indices
+from kgrec.vocabulary import Indices, Vocabulary
 
 Mask = npt.NDArray[np.bool_]
 
 
-class SealedTest:
-    """Holds a test part, gives away who is tested, and scores lists; every opening is counted.
+class Scoring(Protocol):
+    """What is scored against, and how."""
 
-    An opening is a set of lists that was scored. Scoring the same lists of the same row and seed
-    again (a benchmark that goes on after it was stopped) tells nothing new and counts once;
-    another model under the same name counts again.
+    def score(self, path: Path, users: Vocabulary, items: Vocabulary) -> Scored:
+        """Scores a file of ids and scores."""
+
+
+class Sealed:
+    """Gives away who is tested, and scores files; every opening is counted.
+
+    An opening is a file that was scored. Scoring the same file of the same row and seed again (a
+    benchmark that goes on after it was stopped) tells nothing new and counts once; another model
+    under the same name counts again.
 
     Args:
-        shop: Whose ids lists are written in.
-        parts: The cut, test part included.
-        ks: Depths of the metrics.
-        method: How the data was cut, which decides what a repeat is; see `check_leak`.
+        shop: Whose ids files are written in.
+        users: Who is tested, (n,).
+        rule: Knows the test part.
+        sha256: Of the test part.
+        n_pairs: How large it is.
+        n_repeats: Rows of it that do not count.
         openings: JSON file of the count; None counts in memory alone.
-        fold: Names the fold in the count, and sets metrics of cold and warm items apart.
+        fold: Names the fold in the count.
 
     Raises:
-        KgrecError: Nothing is held out, the cut leaks, or `openings` counts another test part.
+        KgrecError: `openings` counts another test part.
     """
 
     def __init__(
         self,
         shop: Shop,
-        parts: Parts,
-        ks: Sequence[int],
+        users: Indices,
+        rule: Scoring,
+        sha256: str,
         *,
-        method: Method,
+        n_pairs: int,
+        n_repeats: int,
         openings: Path | None = None,
         fold: int | None = None,
     ) -> None:
-        known = parts.known
-        if parts.test is None or not len(parts.test):
-            raise KgrecError("the split held nothing out, so there is nothing to test on")
-        pairs, self.n_repeats = new_pairs(parts.test, known)
-        if method == "given":
-            check_leak(shop, parts.test, known)
-        self.users: Indices = np.flatnonzero(np.diff(pairs.indptr)).astype(np.int64)
-        if not len(self.users):
-            raise KgrecError("every held-out item is in its user's history already")
-        self._truth = sparse.csr_array(pairs[self.users])
-        self._users, self._items = shop.users, shop.items
-        self.n_pairs = int(self._truth.nnz)
-        self.fold = fold
-        cold = None if fold is None else parts.cold_items
-        self._rule = rule_of(known, self._truth, self.users, ks, cold)
+        self.users, self.n_pairs, self.n_repeats, self.fold = users, n_pairs, n_repeats, fold
+        self.sha256 = sha256
+        self._users, self._items, self._rule = shop.users, shop.items, rule
         self._file, self._opened = openings, dict[str, list[str]]()
-        self.sha256 = hashlib.sha256(
-            self.users.tobytes() + self._truth.indices.tobytes() + self._truth.indptr.tobytes()
-        ).hexdigest()
         self._read_openings()
 
+    def truth(self) -> pl.DataFrame:
+        """What was held out, for whoever scores with another tool."""
+        raise NotImplementedError
+
     def score(self, row: str, seed: int, lists: Path) -> Scored:
-        """Scores lists and counts the opening.
+        """Scores a file and counts the opening.
 
         Args:
             row: The model.
             seed: Its seed (for a fold, that of the fold).
-            lists: Parquet with user_id, item_id, score, rank.
+            lists: Parquet with user_id, item_id, score (and rank, for lists).
 
         Raises:
-            DataError: They are no lists of these users and items.
+            DataError: It is not about these users and items.
         """
         scored = self._rule.score(lists, self._users, self._items)
         what = f"seed {seed}" if self.fold is None else f"fold {self.fold}"
@@ -98,16 +99,6 @@ class SealedTest:
     def openings(self) -> dict[str, int]:
         """How many sets of lists were scored, by row and seed."""
         return {name: len(hashes) for name, hashes in self._opened.items()}
-
-    def truth(self) -> pl.DataFrame:
-        """user_id and item_id of what was held out, for whoever scores lists with another tool."""
-        pairs = self._truth.tocoo()
-        return pl.DataFrame(
-            {
-                "user_id": self._users.take(self.users[pairs.row]),
-                "item_id": self._items.take(pairs.col),
-            }
-        )
 
     def _key(self) -> str:
         return "test" if self.fold is None else f"test of fold {self.fold}"
@@ -137,6 +128,59 @@ class SealedTest:
             table |= {self._key(): self.sha256, "lists": lists}
             table["openings"] = {name: len(hashes) for name, hashes in lists.items()}
             beside.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+
+
+class SealedTest(Sealed):
+    """Holds what users are to get, and scores lists.
+
+    Args:
+        shop: Whose ids lists are written in.
+        parts: The cut, test part included.
+        ks: Depths of the metrics.
+        method: How the data was cut, which decides what a repeat is; see `check_leak`.
+        openings: JSON file of the count; None counts in memory alone.
+        fold: Names the fold in the count, and sets metrics of cold and warm items apart.
+
+    Raises:
+        KgrecError: Nothing is held out, the cut leaks, or `openings` counts another test part.
+    """
+
+    def __init__(
+        self,
+        shop: Shop,
+        parts: Parts,
+        ks: Sequence[int],
+        *,
+        method: Method,
+        openings: Path | None = None,
+        fold: int | None = None,
+    ) -> None:
+        known = parts.known
+        if parts.test is None or not len(parts.test):
+            raise KgrecError("the split held nothing out, so there is nothing to test on")
+        pairs, n_repeats = new_pairs(parts.test, known)
+        if method == "given":
+            check_leak(shop, parts.test, known)
+        users: Indices = np.flatnonzero(np.diff(pairs.indptr)).astype(np.int64)
+        if not len(users):
+            raise KgrecError("every held-out item is in its user's history already")
+        self._truth = truth = sparse.csr_array(pairs[users])
+        cold = None if fold is None else parts.cold_items
+        digest = hashlib.sha256(users.tobytes() + truth.indices.tobytes() + truth.indptr.tobytes())
+        super().__init__(
+            shop, users, rule_of(known, truth, users, ks, cold), digest.hexdigest(),
+            n_pairs=int(truth.nnz), n_repeats=n_repeats, openings=openings, fold=fold,
+        )  # fmt: skip
+
+    def truth(self) -> pl.DataFrame:
+        """user_id and item_id of what was held out, for whoever scores lists with another tool."""
+        pairs = self._truth.tocoo()
+        return pl.DataFrame(
+            {
+                "user_id": self._users.take(self.users[pairs.row]),
+                "item_id": self._items.take(pairs.col),
+            }
+        )
 
 
 def new_pairs(held_out: Interactions, known: Interactions) -> tuple[sparse.csr_array, int]:

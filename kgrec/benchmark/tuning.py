@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse as sp
@@ -54,6 +54,17 @@ class Tuned:
     """More than `tried` has when the time ran out, or there was nothing to choose."""
     metric: str
 
+    def to_dict(self) -> dict[str, Any]:
+        """As the record of a row has it."""
+        return {
+            "validation": self.value,
+            "trials": len(self.tried),
+            "chosen": dict(self.options),
+            "space": self.space_dict(),
+            "tried": [trial.to_dict() for trial in self.tried],
+            "switched_off": [],
+        }
+
     def space_dict(self) -> dict[str, Any]:
         """The space as JSON has it."""
         return {name: describe(kind) for name, kind in self.space.items()}
@@ -64,6 +75,13 @@ def describe(kind: Choice | Range) -> list[Any] | dict[str, Any]:
     if isinstance(kind, Choice):
         return list(kind.values)
     return {"low": kind.low, "high": kind.high, "log": kind.log, "whole": kind.whole}
+
+
+class Judges(Protocol):
+    """Says how good a model is."""
+
+    def value(self, scorer: Scorer) -> float:
+        """The larger the better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +153,7 @@ class _Fitter:
 @dataclass(slots=True)
 class _Search:
     fitter: _Fitter
-    judge: Judge
+    judge: Judges
     known: dict[tuple[Any, ...], Trial] = field(default_factory=dict)
 
     def run(self, options: Options) -> Trial:
@@ -164,6 +182,7 @@ def tune(
     metric: str = "nDCG@10",
     max_users: int = 10_000,
     seed: int = 7,
+    judge: Judges | None = None,
 ) -> Tuned:
     """Searches a baseline's options by a metric on validation users.
 
@@ -179,9 +198,10 @@ def tune(
         material: Graph, text and seed of the model.
         trials: Most trials, >= 1.
         seconds: No trial starts later than this.
-        metric: nDCG at a depth, such as `nDCG@10`.
+        metric: nDCG at a depth, such as `nDCG@10`; a name for what `judge` says, with one.
         max_users: Validation users asked about; a sample by `seed` where there are more.
         seed: Of the search and the sample.
+        judge: Judges in the place of the metric on `validation`.
 
     Raises:
         ConfigError: The metric or `trials` cannot be meant, or validation holds nothing.
@@ -192,8 +212,8 @@ def tune(
     if trials < 1:
         raise ConfigError(f"trials is {trials}; it must be 1 or more")
     began = time.perf_counter()
-    judge = Judge.of(train, validation, metric, max_users, seed)
-    search = _Search(_Fitter(baseline, train, material), judge)
+    judges = judge or Judge.of(train, validation, metric, max_users, seed)
+    search = _Search(_Fitter(baseline, train, material), judges)
     space = baseline.space(train, material)
     first = {name: baseline.defaults[name] for name in space}
     tried: list[Trial] = []

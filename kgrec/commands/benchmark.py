@@ -91,9 +91,12 @@ def run(args: argparse.Namespace) -> None:
     if args.list:
         _list(args)
     elif args.compare:
-        from kgrec.benchmark.compare import compare
+        from kgrec.benchmark.compare import compare, differences
 
-        show(compare(*args.compare))
+        if args.json:
+            show_json(differences(*args.compare))
+        else:
+            show(compare(*args.compare))
     else:
         _run(args)
 

@@ -1,0 +1,70 @@
+"""Which network joins the sparse half best: judged by their sum on validation, not alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from kgrec.interactions import Interactions
+from kgrec.network import DenseVectors, NetworkConfig, Parameters
+from kgrec.ranker import Evidence, RankerConfig, popularity_vectors
+from kgrec.tune import Trial, Validation, first
+
+Learn = Callable[[Interactions, NetworkConfig, Interactions | None, Parameters], DenseVectors]
+"""Trains on some interactions, with a part to validate on and parameters to go on from."""
+_WEIGHTS = (0.02, 0.03, 0.045)
+
+
+def best_network(
+    learn: Learn,
+    evidence: Evidence,
+    held_out: Interactions,
+    config: NetworkConfig,
+    ranker: RankerConfig,
+) -> tuple[Validation, NetworkConfig, RankerConfig, list[Trial]]:
+    """Trains the networks that the options allow on the training part and compares them.
+
+    Args:
+        learn: Trains one network.
+        evidence: Of the training part.
+        held_out: The validation part.
+        config: Options; `temperatures` are tried up to `search_rows` interactions.
+        ranker: The configuration that the network is to join.
+
+    Returns:
+        Validation with the best network, its options, the ranker's with the weight that suits it,
+        and the trials when there were several.
+    """
+
+    def judge(dense: DenseVectors) -> Validation:
+        return Validation(evidence, held_out, dense, seed=config.seed)
+
+    if not config.enabled:
+        return judge(popularity_vectors(evidence.degree)), config, ranker, []
+    compared = config.temperatures if len(evidence.history) <= config.search_rows else ()
+    if not compared:
+        return judge(learn(evidence.history, config, held_out, {})), config, ranker, []
+    trials, tried = list[Trial](), list[tuple[float, Validation, NetworkConfig, float]]()
+    for temperature in dict.fromkeys((config.temperature, *compared)):
+        one = replace(config, temperature=temperature)
+        began = time.perf_counter()
+        validation = judge(learn(evidence.history, one, held_out, {}))
+        for weight in _WEIGHTS:  # scores grow as the temperature falls: each takes what it likes
+            value = validation.ndcg(replace(first(validation, ranker), dense_weight=weight))
+            kept = value > max((each[0] for each in tried), default=0.0)
+            seconds = round(time.perf_counter() - began, 2)
+            trials.append(Trial("network.temperature", temperature, value, seconds, kept))
+            tried.append((value, validation, one, weight))
+            began = time.perf_counter()
+    _, validation, chosen, weight = max(tried, key=lambda each: each[0])
+    return validation, chosen, replace(ranker, dense_weight=weight), trials
+
+
+def final_network(
+    learn: Learn, known: Interactions, config: NetworkConfig, begun: Parameters
+) -> DenseVectors:
+    """The network over everything known; goes on from `begun` where a start anew costs much."""
+    if len(known) <= config.search_rows or not begun:
+        return learn(known, config, None, {})
+    return learn(known, replace(config, epochs=config.refit_epochs), None, begun)
