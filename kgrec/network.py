@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -44,9 +44,12 @@ class NetworkConfig:
     """Divides the cosine of user and item."""
     temperatures: tuple[float, ...] = (0.15,)
     """Others that the search tries, where there are at most `search_rows` interactions."""
+    members: int = 2
+    """Networks of different seeds side by side, their scores averaged, up to `search_rows`
+    interactions; their vectors are as many times as long."""
     search_rows: int = 400_000
-    """Interactions up to which several networks are trained to compare them, and the final one
-    from the start; where there are more, it goes on from the search's."""
+    """Interactions up to which several networks are trained to compare them, and the final ones
+    from the start; where there are more, a single one goes on from the search's."""
     refit_epochs: int = 2
     """Passes of a network that goes on from the search's."""
     learning_rate: float = 0.008
@@ -77,7 +80,7 @@ class NetworkConfig:
     """Of everything random here."""
 
     def __post_init__(self) -> None:
-        for name in ("size", "epochs", "batch_size", "n_negatives", "patience",
+        for name in ("size", "epochs", "batch_size", "n_negatives", "patience", "members",
                      "validation_users", "max_edges_per_step", "max_history"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ConfigError(f"network.{name} is {getattr(self, name)}; it must be 1 or more")
@@ -154,3 +157,32 @@ class DenseVectors:
         length = np.linalg.norm(summed @ self.w_g, axis=1, keepdims=True)
         unit: Vectors = np.divide(summed, length, out=np.zeros_like(summed), where=length > 1e-12)
         return unit
+
+
+def side_by_side(members: Sequence[DenseVectors]) -> DenseVectors:
+    """Networks over the same items as one whose score is the mean of theirs.
+
+    A user's vector is scaled as a whole, so a member counts by the length of its item_in; these
+    are brought to the same mean length first, which makes the mean one of nearly equal weights.
+
+    Args:
+        members: At least one, each of its own size.
+    """
+    if len(members) == 1:
+        return members[0]
+    root = np.float32(np.sqrt(len(members)))
+    sizes = np.cumsum([0, *(member.w_g.shape[0] for member in members)])
+    w_g = np.zeros((sizes[-1], sizes[-1]), np.float32)
+    for begin, end, member in zip(sizes[:-1], sizes[1:], members, strict=True):
+        w_g[begin:end, begin:end] = member.w_g
+    lengths = [np.linalg.norm(m.item_in @ m.w_g, axis=1).mean() for m in members]
+    return DenseVectors(
+        np.hstack([m.item_in / max(one, 1e-12) for m, one in zip(members, lengths, strict=True)]),
+        np.hstack([member.item_out for member in members]) / root,
+        w_g,
+        np.mean([member.bias for member in members], axis=0, dtype=np.float32),
+        {
+            kind: np.hstack([member.entities[kind] for member in members]) / root
+            for kind in members[0].entities
+        },
+    )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from kgrec.interactions import Interactions
-from kgrec.network import DenseVectors, NetworkConfig, Parameters
+from kgrec.network import DenseVectors, NetworkConfig, Parameters, side_by_side
 from kgrec.ranker import Evidence, RankerConfig, popularity_vectors
 from kgrec.tune import Trial, Validation, first
 
@@ -65,6 +65,8 @@ def final_network(
     learn: Learn, known: Interactions, config: NetworkConfig, begun: Parameters
 ) -> DenseVectors:
     """The network over everything known; goes on from `begun` where a start anew costs much."""
-    if len(known) <= config.search_rows or not begun:
-        return learn(known, config, None, {})
-    return learn(known, replace(config, epochs=config.refit_epochs), None, begun)
+    if begun and len(known) > config.search_rows:
+        return learn(known, replace(config, epochs=config.refit_epochs), None, begun)
+    n_members = config.members if len(known) <= config.search_rows else 1
+    seeds = range(config.seed, config.seed + n_members)
+    return side_by_side([learn(known, replace(config, seed=seed), None, {}) for seed in seeds])

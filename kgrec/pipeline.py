@@ -51,10 +51,11 @@ def fit(
         def learn(
             rows: Interactions, one: NetworkConfig, part: Interactions | None, begun: Parameters
         ) -> DenseVectors:
-            folder = work.folder("final" if part is None else f"search-{one.temperature:g}")
+            stage = f"final-{one.seed}" if part is None else f"search-{one.temperature:g}"
             return train_network(
-                rows, shop.graph, text, one, validation=part, checkpoint=folder, start=begun
-            )
+                rows, shop.graph, text, one,
+                validation=part, checkpoint=work.folder(stage), start=begun,
+            )  # fmt: skip
 
         ranking, network, trials = config.ranker, config.network, list[Trial]()
         begun: Parameters = {}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from kgrec.errors import ConfigError, ShapeError
-from kgrec.network import DenseVectors, NetworkConfig
+from kgrec.network import DenseVectors, NetworkConfig, side_by_side
 
 
 def dense(n_items: int = 6, size: int = 4, seed: int = 0) -> DenseVectors:
@@ -69,3 +69,27 @@ def test_an_option_out_of_range_is_named(name: str, value: float) -> None:
 def test_options_load_without_torch() -> None:
     code = "import sys, kgrec.network; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_members_side_by_side_score_their_mean() -> None:
+    generator = np.random.default_rng(3)
+
+    def member(size: int, scale: float) -> DenseVectors:
+        item_in = generator.normal(size=(6, size)).astype(np.float32)
+        out = generator.normal(size=(6, size)).astype(np.float32)
+        w_g = np.eye(size, dtype=np.float32)
+        one = {"brand": np.ones((2, size), np.float32) / np.float32(np.sqrt(size))}
+        unit = item_in / np.linalg.norm(item_in, axis=1, keepdims=True)
+        return DenseVectors(scale * unit, out, w_g, generator.random(6).astype(np.float32), one)
+
+    two = [member(3, 1.0), member(4, 5.0)]
+    joined = side_by_side(two)
+    alone = csr_array(np.eye(6, dtype=np.float32))  # users with a history of one item
+
+    def scores(dense: DenseVectors) -> np.ndarray:
+        return dense.user_vectors(alone) @ dense.w_g @ dense.item_out.T + dense.bias
+
+    mean = (scores(two[0]) + scores(two[1])) / 2
+    np.testing.assert_allclose(scores(joined), mean, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(joined.entities["brand"], axis=1), 1, atol=1e-5)
+    assert side_by_side(two[:1]) is two[0]
