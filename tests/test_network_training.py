@@ -11,6 +11,7 @@ from kgrec.errors import DataError, ShapeError
 from kgrec.graph import KnowledgeGraph, Relation
 from kgrec.interactions import Interactions
 from kgrec.network import DenseVectors, NetworkConfig
+from kgrec.network_examples import Examples
 from kgrec.network_training import train_network
 from kgrec.vocabulary import Vocabulary
 
@@ -183,3 +184,20 @@ def test_what_cannot_be_trained_on_is_said() -> None:
         train_network(train, small, text, CONFIG)
     with pytest.raises(DataError, match="no user has two distinct items"):
         train_network(train.where(train.time == 0), graph, text, CONFIG)
+
+
+def test_training_goes_on_from_parameters() -> None:
+    train, graph, text, _ = planted()
+    whole = train_network(train, graph, text, CONFIG)
+    still = replace(CONFIG, epochs=1, learning_rate=1e-9)
+    more = train_network(train, graph, text, still, start=whole.parameters)
+    np.testing.assert_allclose(more.item_out, whole.item_out, atol=1e-4)
+    np.testing.assert_allclose(more.bias, whole.bias, atol=1e-4)
+    assert set(whole.parameters) == set(more.parameters)
+
+
+def test_a_large_shop_has_larger_batches() -> None:
+    train, _, _, _ = planted()
+    few = replace(CONFIG, batch_size=1)  # 60 users: 24 steps would be 3 users a step
+    assert Examples(train, few).n_batches() == 20
+    assert Examples(train, replace(CONFIG, batch_size=16)).n_batches() == 4

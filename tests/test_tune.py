@@ -115,3 +115,32 @@ def test_each_behaviour_is_weighed_by_itself() -> None:
     viewed, carted = best.own_weight
     assert carted > viewed
     assert trials[0].ndcg < 0.5 < 0.9 < validation.ndcg(best)
+
+
+def test_cold_items_count_by_their_share_of_the_catalogue() -> None:
+    shop = planted_shop(n_users=120, groups=8, length=4)
+    parts = split(shop, SplitConfig(cold_item_share=0.1))
+    evidence = gather(parts.train, shop.graph, None, RankerConfig())
+    dense = popularity_vectors(evidence.degree)
+    validation = Validation(evidence, parts.validation, dense)
+    assert validation.has_cold
+    shares = [share for share, _ in validation._targets]
+    assert sum(shares) == pytest.approx(1)
+    assert shares[1] == pytest.approx((evidence.degree == 0).mean())
+    fields = {trial.field for trial in search(validation, RankerConfig(trials=80))[1]}
+    assert "cold_scale" in fields
+    # what nobody had is reached by its group alone, so its scale moves nothing else
+    none, all_ = RankerConfig(cold_scale=0.0), RankerConfig(cold_scale=50.0)
+    assert validation.ndcg(none) != validation.ndcg(all_)
+
+
+def test_without_cold_items_their_weights_are_not_searched() -> None:
+    validation = planted_validation()
+    assert not validation.has_cold
+    fields = {trial.field for trial in search(validation, RankerConfig(trials=80))[1]}
+    assert not {"cold_scale", "cold_bias"} & fields
+
+
+def test_trials_spent_before_count() -> None:
+    _, trials = search(planted_validation(), RankerConfig(trials=12), spent=7)
+    assert len(trials) == 5
