@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
 from kgrec import cli
-from kgrec.benchmark import runner
+from kgrec.benchmark import jobs
 from kgrec.benchmark.calibration import Calibration, out_of_fold_auc
 from kgrec.benchmark.limits import Ended, run_limited
 from kgrec.benchmark.pair_scoring import Labelled, auc, influences, metrics, read_scores
@@ -257,7 +257,7 @@ def test_a_planted_set_end_to_end(
         started.append(Path(job["out"]).name)
         return run_limited(command, **limits)
 
-    monkeypatch.setattr(runner, "run_limited", start)
+    monkeypatch.setattr(jobs, "run_limited", start)
     args = ["benchmark", str(suite), "--data", str(schema.parent.parent), "--out", str(out)]
     args += ["--set", "network.enabled=false"]
     assert cli.main([*args, "--rows", "item-kNN"]) == 0

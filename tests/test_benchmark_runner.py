@@ -11,9 +11,10 @@ import pytest
 from benchmark_tables import tiny_suite, write_tables
 
 from kgrec import cli
-from kgrec.benchmark import runner
+from kgrec.benchmark import jobs
 from kgrec.benchmark.limits import Ended, run_limited
-from kgrec.benchmark.runner import Options, run_suite
+from kgrec.benchmark.runner import run_suite
+from kgrec.benchmark.state import Options
 from kgrec.benchmark.suite import Suite
 from kgrec.errors import ConfigError, KgrecError
 
@@ -51,7 +52,7 @@ def count_starts(monkeypatch: pytest.MonkeyPatch, stop_at: str = "") -> list[str
             raise KeyboardInterrupt
         return run_limited(command, **limits)
 
-    monkeypatch.setattr(runner, "run_limited", start)
+    monkeypatch.setattr(jobs, "run_limited", start)
     return started
 
 
@@ -123,7 +124,7 @@ def look_inside(monkeypatch: pytest.MonkeyPatch, newest: set[tuple[Any, ...]]) -
         assert "tiny/" not in json.dumps(job)  # the tables themselves are not named to it
         return run_limited(command, **limits)
 
-    monkeypatch.setattr(runner, "run_limited", look)
+    monkeypatch.setattr(jobs, "run_limited", look)
     return seen
 
 

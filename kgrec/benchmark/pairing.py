@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kgrec.benchmark.runner import Benchmark, Run
+from kgrec.benchmark.state import Benchmark, Run
 from kgrec.benchmark.statistics import against, holm
 
 Values = npt.NDArray[np.float64]

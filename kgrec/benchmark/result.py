@@ -24,7 +24,7 @@ from kgrec.atomic import claim, replace_file
 from kgrec.benchmark.pairing import Values, aligned, best_baselines, pair_rows
 from kgrec.benchmark.pairs import NOTES
 from kgrec.benchmark.plan import Row
-from kgrec.benchmark.runner import Benchmark, Run, Scene
+from kgrec.benchmark.state import Benchmark, Run, Scene
 from kgrec.errors import MissingExtraError
 from kgrec.progress import say
 

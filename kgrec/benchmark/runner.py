@@ -2,99 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import shutil
-import sys
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-import kgrec
-from kgrec import settings
-from kgrec.atomic import claim, replace_file
+from kgrec.atomic import claim
 from kgrec.benchmark.files import Found, find_data
-from kgrec.benchmark.limits import run_limited
+from kgrec.benchmark.jobs import fitted, row_folder
 from kgrec.benchmark.model import Material
 from kgrec.benchmark.pairs import SealedPairs, cut_pairs, write_pairs
 from kgrec.benchmark.plan import Row, choose, plan
-from kgrec.benchmark.rows import EMBEDDINGS, LISTS, ROW, SCORES, Job, find_baselines
-from kgrec.benchmark.scoring import Scored, file_hash
-from kgrec.benchmark.sealed import Sealed, SealedTest, cut, method_of, visible
+from kgrec.benchmark.rows import EMBEDDINGS, LISTS, SCORES, find_baselines
+from kgrec.benchmark.sealed import SealedTest, cut, method_of, visible
+from kgrec.benchmark.state import Benchmark, Options, Run, Scene
 from kgrec.benchmark.suite import Suite
 from kgrec.benchmark.visible import write_visible
 from kgrec.config import Config
 from kgrec.progress import say
 from kgrec.shop import Shop
-from kgrec.split import Parts
-
-_KEPT = ("done", "out of time", "out of memory")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How a suite is run; what is None is as the suite says."""
-
-    data: Path
-    out: Path
-    rows: tuple[str, ...] | None = None
-    trials: int | None = None
-    seeds: tuple[int, ...] | None = None
-    overrides: tuple[str, ...] = ()
-    """Of our model's configuration: `ranker.ridge=20`."""
-    seconds: float | None = None
-    memory_gib: float | None = None
-    catalogue: str = "kgrec.benchmark.catalogue"
-    command: str = ""
-    """As it was typed, for the record."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """One cut of the data: the whole of it, or a fold."""
-
-    parts: Parts
-    """Without the test part."""
-    sealed: Sealed
-    folder: Path
-    """What rows may see."""
-    fold: int | None
-    n_left_out: int
-    """Rows that came after the cut and are in no part."""
-    pairs: Path | None = None
-    """Labelled pairs that rows may see, where the suite is about those."""
-    n_validation: int | None = None
-    """How many of them validate."""
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One row under one seed, as it ended."""
-
-    row: Row
-    seed: int
-    fold: int | None
-    record: dict[str, Any]
-    scored: Scored | None
-    file: str = LISTS
-    """What it wrote."""
-
-
-@dataclass(slots=True)
-class Benchmark:
-    """What a run is made of, filled as it goes."""
-
-    suite: Suite
-    options: Options
-    found: Found
-    shop: Shop
-    scenes: list[Scene] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
-    runs: list[Run] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
 
 
 def run_suite(suite: Suite, options: Options) -> dict[str, Any]:
@@ -204,7 +131,7 @@ def _embed(bench: Benchmark) -> None:
         return
     row = Row("text embeddings", "text", "", "", False)
     # The encoder is as it came, so every fold has the same ones.
-    record = _fitted(bench, bench.scenes[0], row, bench.suite.seeds[0], wanted=True)
+    record = fitted(bench, bench.scenes[0], row, bench.suite.seeds[0], wanted=True)
     if record is None or record["status"] != "done":
         (bench.options.out / "cache" / EMBEDDINGS).unlink(missing_ok=True)
         why = "" if record is None else f"{record['status']}: {record['reason']}"
@@ -228,123 +155,17 @@ def _run_row(bench: Benchmark, row: Row, *, wanted: bool) -> None:
     seeds = suite.seeds[: n_seeds if row.random and not suite.folds else 1]
     for scene in bench.scenes:
         for seed in seeds:
-            record = _fitted(bench, scene, row, seed, wanted=wanted)
+            record = fitted(bench, scene, row, seed, wanted=wanted)
             if record is None:
                 return
             scored, file = None, SCORES if scene.pairs else LISTS
             if record["status"] == "done":
-                path = _folder(bench, scene, row, seed) / file
+                path = row_folder(bench, scene, row, seed) / file
                 scored = scene.sealed.score(row.name, seed, path)
             bench.runs.append(Run(row, seed, scene.fold, record, scored, file))
             say(_line(bench, bench.runs[-1]))
             if scored is None:
                 return
-
-
-def _fitted(
-    bench: Benchmark, scene: Scene, row: Row, seed: int, *, wanted: bool
-) -> dict[str, Any] | None:
-    """The record of a finished row and seed, fitted now unless it is there already.
-
-    Returns:
-        None where it is not there and not wanted.
-    """
-    suite, out = bench.suite, _folder(bench, scene, row, seed)
-    job = Job(
-        name=row.name,
-        kind=row.kind,
-        seed=seed,
-        visible=str(scene.folder),
-        cache=str(bench.options.out / "cache"),
-        out=str(out),
-        length=suite.list_length,
-        trials=suite.trials,
-        tuned_for=suite.tuned_for,
-        seconds=suite.seconds,
-        options=_overrides(bench.options, row),
-        parent=os.getpid(),
-        catalogue=bench.options.catalogue,
-        pairs="" if scene.pairs is None else str(scene.pairs),
-    )
-    if row.kind == "baseline" and (before := _first_seed(bench, scene, row)):
-        job = replace(job, tuned=json.dumps(before))
-    job = replace(job, key=_key(bench, scene, job))
-    record = _kept(bench, out, job)
-    if record is not None or not wanted:
-        return record
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    (out / "job.json").write_text(json.dumps(settings.to_plain(job), indent=1) + "\n", "utf-8")
-    command = [sys.executable, "-m", "kgrec.benchmark.rows", str(out / "job.json")]
-    ended = run_limited(
-        command, log=out / "log.txt", seconds=suite.seconds, memory_gib=suite.memory_gib
-    )
-    if ended.status == "done":
-        record = json.loads((out / ROW).read_text("utf-8"))
-        record["peak_gib"] = round(max(record["peak_gib"], ended.peak_gib), 3)
-    else:
-        record = {
-            "key": job.key, "name": row.name, "seed": seed, "status": ended.status,
-            "reason": ended.reason, "seconds": {"all": round(ended.seconds, 1)},
-            "peak_gib": round(ended.peak_gib, 3), "trials_asked": suite.trials,
-        }  # fmt: skip
-    record["limits"] = [suite.seconds, suite.memory_gib]
-    with claim(out / ROW), replace_file(out / ROW) as beside:
-        beside.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
-    return record
-
-
-def _first_seed(bench: Benchmark, scene: Scene, row: Row) -> dict[str, Any]:
-    """What the same baseline chose under a seed before this one, in the same scene."""
-    names = ("validation", "trials", "chosen", "space", "switched_off")
-    for run in bench.runs:
-        if run.row is row and run.fold == scene.fold and run.record["status"] == "done":
-            return {name: run.record[name] for name in names}
-    return {}
-
-
-def _overrides(options: Options, row: Row) -> tuple[str, ...]:
-    """Those of our model; of them a baseline has what changes the data and the text embeddings."""
-    if row.kind == "baseline":
-        return tuple(o for o in options.overrides if o.strip().startswith(("text.", "load.")))
-    return options.overrides
-
-
-def _kept(bench: Benchmark, out: Path, job: Job) -> dict[str, Any] | None:
-    """What an earlier run left, if it is this very job and ended in a way that would recur."""
-    try:
-        record: dict[str, Any] = json.loads((out / ROW).read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    if record.get("key") != job.key or record.get("status") not in _KEPT:
-        return None
-    if job.kind == "text":
-        return record if (Path(job.cache) / EMBEDDINGS).is_file() else None
-    if record["status"] != "done":
-        limits = [bench.suite.seconds, bench.suite.memory_gib]
-        return record if record.get("limits") == limits else None
-    lists = out / job.file
-    same = lists.is_file() and file_hash(lists) == record.get("lists_sha256")
-    return record if same else None
-
-
-def _key(bench: Benchmark, scene: Scene, job: Job) -> str:
-    """Tells apart jobs whose lists may differ; where things lie and limits do not count."""
-    plain = settings.to_plain(
-        replace(job, visible="", cache="", out="", key="", seconds=1.0, parent=0, pairs="")
-    )
-    del plain["pairs"]  # the task is in the hash of what is sealed
-    suite = bench.suite
-    about = [
-        plain, bench.found.sha256, suite.schema, suite.without, settings.to_plain(suite.split),
-        scene.fold, scene.sealed.sha256, kgrec.__version__,
-    ]  # fmt: skip
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-
-
-def _folder(bench: Benchmark, scene: Scene, row: Row, seed: int) -> Path:
-    what = f"seed{seed}" if scene.fold is None else f"fold{scene.fold}"
-    return bench.options.out / "rows" / f"{row.slug}-{what}"
 
 
 def _line(bench: Benchmark, run: Run) -> str:

@@ -113,7 +113,8 @@ def _list(args: argparse.Namespace) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-    from kgrec.benchmark.runner import Options, run_suite
+    from kgrec.benchmark.runner import run_suite
+    from kgrec.benchmark.state import Options
     from kgrec.benchmark.suite import load_suite
     from kgrec.config import Config
 
