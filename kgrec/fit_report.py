@@ -51,7 +51,7 @@ def fit_report(
         sample = parts.known.select(np.arange(min(1000, parts.known.n_users)))
         recall = index_recall(index, ranker.item_vectors, ranker.user_vectors(sample))
         say(f"fit: the {index.kind} index finds {recall:.1%} of the exact top 100")
-    off = [f for f in chosen if f.endswith("_weight") and chosen[f] in (0, (0.0,))]
+    off = _switched_off(ranker)
     if trials:
         best = max(trials, key=lambda trial: trial.ndcg)
         say(
@@ -72,3 +72,17 @@ def fit_report(
         "switched_off": off,
         "trials": [trial.to_dict() for trial in trials],
     }
+
+
+def _switched_off(ranker: Ranker) -> list[str]:
+    """Weights that are zero; those of other behaviours by name, as `cross_weight of cart`."""
+    off = []
+    for name, value in asdict(ranker.config).items():
+        if not name.endswith("_weight"):
+            continue
+        if not isinstance(value, tuple):
+            off += [name] if value == 0 else []
+            continue
+        pairs = zip(ranker.views[2:], value, strict=False)  # none is given where nothing is tuned
+        off += [f"{name} of {view}" for view, one in pairs if one == 0]
+    return off
