@@ -119,6 +119,18 @@ def suite(result: dict[str, Any]) -> Iterator[str]:
             by = [metric for metric in metrics if best.get(metric) == name]
             yield suite_row(rows[name], metrics, label(rows[name], by, len(metrics)))
     yield from verdicts(rows.get("kgrec", {}))
+    yield from parts_off(result["rows"], metrics[-1])
+
+
+def parts_off(rows: list[dict[str, Any]], metric: str) -> Iterator[str]:
+    """What each ablation loses, in one sentence."""
+    said = [
+        f"{row['name']} {found['difference']:+.4f} ({p_words(found['p_holm'])})"
+        for row in rows
+        if row["kind"] == "ablation" and (found := row.get("to_full", {}).get(metric))
+    ]
+    if said:
+        yield f"\nParts off, less the full model by {metric}: {'; '.join(said)}."
 
 
 def label(row: dict[str, Any], best_by: list[str], n_metrics: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,7 +133,7 @@ def _run(args: argparse.Namespace) -> None:
         overrides=tuple(args.overrides),
         seconds=args.seconds_per_row,
         memory_gib=args.memory_gib,
-        command=shlex.join(["kgrec", *sys.argv[1:]]),
+        command=_typed(sys.argv[1:], {str(args.data): "DIR", str(args.out): "OUT"}),
     )
     result = run_suite(suite, options)
     if args.json:
@@ -141,6 +142,20 @@ def _run(args: argparse.Namespace) -> None:
     show("\n".join(_table(result)))
     report = next(name for name in ("report.html", "report.md") if (out / name).is_file())
     show(f"the report is {out / report}; figures in {out / 'result.json'}")
+
+
+def _typed(arguments: Sequence[str], names: Mapping[str, str]) -> str:
+    """The command for others to repeat: whose disk it ran on is nobody's business."""
+    words = []
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        if argument in names:
+            words.append(names[argument])
+        elif equals and value in names:
+            words.append(f"{option}={names[value]}")
+        else:
+            words.append(argument)
+    return shlex.join(["kgrec", *words])
 
 
 def own_suite(schema: str, data: Path) -> Suite:
