@@ -39,6 +39,19 @@ def test_own_items_of_unknown_order_stand_by_popularity_and_equal_ones_tie() -> 
     assert scores[0, 1] > scores[0, 0] == scores[0, 2] > 1
 
 
+def test_which_behaviour_it_was_may_be_left_aside() -> None:
+    rows = Interactions.of(
+        [0, 0, 1, 2], [0, 1, 1, 1], n_users=3, n_items=2, behaviour=[1, 0, 2, 2],
+        weight=[0.5, 0.2, 1, 1], behaviours=("view", "cart", "buy"), target=2,
+    )  # fmt: skip
+    by_behaviour, alike = (
+        OWN_FIRST.fit(rows, material(), {"by_behaviour": it}).scores(rows)[0]
+        for it in (True, False)
+    )
+    assert by_behaviour[0] > by_behaviour[1]  # carted before viewed
+    assert alike[1] > alike[0] > 1  # both are one's own: the more popular first
+
+
 def test_a_behaviour_that_weighs_nothing_is_not_ones_own() -> None:
     rows = shop_rows()
     silent = replace(rows, weight=np.where(rows.is_target(), 1, 0).astype(np.float32))

@@ -163,19 +163,14 @@ class SealedPairs(Sealed):
         groups = {f"users: {name}": mask[test.user] for name, mask in users.items()}
         groups |= {f"items: {name}": mask[test.item] for name, mask in items.items()}
         groups[BOTH_SEEN] = (np.diff(known.start)[test.user] > 0) & ~items["cold"][test.item]
-        self._pairs = test
         digest = hashlib.sha256(test.user.tobytes() + test.item.tobytes() + test.one.tobytes())
+
+        def table() -> pl.DataFrame:
+            user_id, item_id = shop.users.take(test.user), shop.items.take(test.item)
+            label = test.one.astype(np.int8)
+            return pl.DataFrame({"user_id": user_id, "item_id": item_id, "label": label})
+
         super().__init__(
-            shop, np.unique(test.user).astype(np.int64), PairRule(test, groups),
+            shop, np.unique(test.user).astype(np.int64), PairRule(test, groups), table,
             digest.hexdigest(), n_pairs=len(test), n_repeats=pairs.n_repeats, openings=openings,
         )  # fmt: skip
-
-    def truth(self) -> pl.DataFrame:
-        """user_id, item_id and label of the test pairs."""
-        return pl.DataFrame(
-            {
-                "user_id": self._users.take(self._pairs.user),
-                "item_id": self._items.take(self._pairs.item),
-                "label": self._pairs.one.astype(np.int8),
-            }
-        )

@@ -83,16 +83,20 @@ class OwnFirstScorer:
     """Items met by another behaviour come first, then popularity.
 
     Of a user's own items the one met by the heavier behaviour is ahead (carted before viewed);
-    of those the newer, where order is known; of those the more popular.
+    of those the newer, where order is known; of those the more popular. The first of these rules
+    may be off.
     """
 
     popularity: Floats
+    by_behaviour: bool
 
     def scores(self, history: Interactions) -> Scores:
         """As `kgrec.benchmark.model.Scorer` has it."""
         scores = np.tile(self.popularity, (history.n_users, 1))
         met = ~history.is_target() & (history.weight > 0)
         user, item, weight = history.user[met], history.item[met], history.weight[met]
+        if not self.by_behaviour:
+            weight = np.ones_like(weight)
         newer = -steps_back(history)[met]
         order = np.lexsort((self.popularity[item], newer, weight, user))
         user, item, weight, newer = user[order], item[order], weight[order], newer[order]
@@ -115,8 +119,11 @@ def _no_other_behaviour(history: Interactions, _: Material) -> str | None:
 OWN_FIRST = Recipe(
     name="own first",
     source="rule: own carted or viewed items first, newest first, then popularity",
-    prepare=lambda history, _, __: OwnFirstScorer(popularity_of(history)),
-    finish=lambda counted, _: counted,
+    options={"by_behaviour": Choice((True, False))},
+    defaults={"by_behaviour": True},
+    cheap=frozenset({"by_behaviour"}),
+    prepare=lambda history, _, __: popularity_of(history),
+    finish=lambda counted, options: OwnFirstScorer(counted, options["by_behaviour"]),
     reason=_no_other_behaviour,
 )
 

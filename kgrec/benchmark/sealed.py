@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -44,6 +44,7 @@ class Sealed:
         shop: Whose ids files are written in.
         users: Who is tested, (n,).
         rule: Knows the test part.
+        truth: Makes the table of what was held out.
         sha256: Of the test part.
         n_pairs: How large it is.
         n_repeats: Rows of it that do not count.
@@ -59,6 +60,7 @@ class Sealed:
         shop: Shop,
         users: Indices,
         rule: Scoring,
+        truth: Callable[[], pl.DataFrame],
         sha256: str,
         *,
         n_pairs: int,
@@ -69,12 +71,10 @@ class Sealed:
         self.users, self.n_pairs, self.n_repeats, self.fold = users, n_pairs, n_repeats, fold
         self.sha256 = sha256
         self._users, self._items, self._rule = shop.users, shop.items, rule
+        self.truth = truth
+        """What was held out, for whoever scores with another tool."""
         self._file, self._opened = openings, dict[str, list[str]]()
         self._read_openings()
-
-    def truth(self) -> pl.DataFrame:
-        """What was held out, for whoever scores with another tool."""
-        raise NotImplementedError
 
     def score(self, row: str, seed: int, lists: Path) -> Scored:
         """Scores a file and counts the opening.
@@ -164,23 +164,19 @@ class SealedTest(Sealed):
         users: Indices = np.flatnonzero(np.diff(pairs.indptr)).astype(np.int64)
         if not len(users):
             raise KgrecError("every held-out item is in its user's history already")
-        self._truth = truth = sparse.csr_array(pairs[users])
+        truth = sparse.csr_array(pairs[users])
         cold = None if fold is None else parts.cold_items
         digest = hashlib.sha256(users.tobytes() + truth.indices.tobytes() + truth.indptr.tobytes())
+
+        def table() -> pl.DataFrame:
+            pair = truth.tocoo()
+            user_id, item_id = shop.users.take(users[pair.row]), shop.items.take(pair.col)
+            return pl.DataFrame({"user_id": user_id, "item_id": item_id})
+
         super().__init__(
-            shop, users, rule_of(known, truth, users, ks, cold), digest.hexdigest(),
+            shop, users, rule_of(known, truth, users, ks, cold), table, digest.hexdigest(),
             n_pairs=int(truth.nnz), n_repeats=n_repeats, openings=openings, fold=fold,
         )  # fmt: skip
-
-    def truth(self) -> pl.DataFrame:
-        """user_id and item_id of what was held out, for whoever scores lists with another tool."""
-        pairs = self._truth.tocoo()
-        return pl.DataFrame(
-            {
-                "user_id": self._users.take(self.users[pairs.row]),
-                "item_id": self._items.take(pairs.col),
-            }
-        )
 
 
 def new_pairs(held_out: Interactions, known: Interactions) -> tuple[sparse.csr_array, int]:
