@@ -31,20 +31,34 @@ class SparseMatrix:
         self._transpose = _to_torch(csr_array(matrix.T.tocsr()), device)
 
     def __matmul__(self, dense: Tensor) -> Tensor:
-        """The product with (n_columns, size); differentiable in `dense` alone."""
-        product: Tensor = _Product.apply(dense, self._forward, self._transpose)  # type: ignore[no-untyped-call]
-        return product
+        """The product with (n_columns, size); differentiable in `dense`."""
+        return self.added(None, dense)
+
+    def added(self, base: Tensor | None, dense: Tensor) -> Tensor:
+        """`base` (n_rows, size) plus the product, in one pass; differentiable in both."""
+        sum_: Tensor = _Sum.apply(base, dense, self._forward, self._transpose)  # type: ignore[no-untyped-call]
+        return sum_
 
 
-class _Product(torch.autograd.Function):
+class _Sum(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, dense: Tensor, matrix: Tensor, transpose: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, base: Tensor | None, dense: Tensor, matrix: Tensor, transpose: Tensor
+    ) -> Tensor:
         ctx.transpose = transpose
-        return matrix @ dense
+        return _sum(base, matrix, dense)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.transpose @ gradients[0], None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, None, None]:
+        (gradient,) = gradients
+        base = gradient if ctx.needs_input_grad[0] else None
+        return base, _sum(None, ctx.transpose, gradient), None, None
+
+
+def _sum(base: Tensor | None, matrix: Tensor, dense: Tensor) -> Tensor:
+    if base is None:  # matrix @ dense would write zeros first and copy afterwards
+        return torch.addmm(dense.new_zeros(1), matrix, dense, beta=0)
+    return torch.addmm(base, matrix, dense)
 
 
 def _to_torch(matrix: csr_array, device: torch.device | None) -> Tensor:
@@ -165,17 +179,27 @@ def edges_of(
 
 
 class Adjacency:
-    """Edges in the form a layer wants: one row of a sparse matrix for each (relation, target)."""
+    """Edges in the form a layer wants: a mean for each (relation, node), gated on its narrow side.
+
+    A gate may stand before the mean or after it; few attributes that many items have are gated
+    once each, not once for every item.
+    """
 
     def __init__(self, edges: Edges, device: torch.device | None = None) -> None:
-        key, row = np.unique(edges.relation * edges.n_nodes + edges.target, return_inverse=True)
-        shape = (len(key), edges.n_nodes)
-        matrix = coo_array((edges.weight, (row.ravel(), edges.source)), shape=shape)
-        self.mean = SparseMatrix(csr_array(matrix.tocsr()), device)
-        self.target = torch.from_numpy(key % edges.n_nodes).to(device)
-        place = (np.arange(len(key)), key // edges.n_nodes)
-        one_hot = csr_array((np.ones(len(key)), place), shape=(len(key), edges.n_relations))
-        # picks the relation of each row; as a product its backward is a sum, not a slow scatter
+        n = edges.n_nodes
+        by_source = np.unique(edges.relation * n + edges.source, return_inverse=True)
+        by_target = np.unique(edges.relation * n + edges.target, return_inverse=True)
+        self.gates_sources = len(by_source[0]) < len(by_target[0])
+        key, place = by_source if self.gates_sources else by_target
+        rows, shape = (place.ravel(), edges.source), (len(key), n)
+        if self.gates_sources:
+            rows, shape = (edges.target, place.ravel()), (n, len(key))
+        self.mean = SparseMatrix(csr_array(coo_array((edges.weight, rows), shape).tocsr()), device)
+        self.node = torch.from_numpy(key % n).to(device)
+        one_hot = csr_array(
+            (np.ones(len(key)), (np.arange(len(key)), key // n)), (len(key), edges.n_relations)
+        )
+        # picks the relation of each key; as a product its backward is a sum, not a slow scatter
         self.relation = SparseMatrix(one_hot, device)
 
 
@@ -199,8 +223,10 @@ class RelationLayer(MessagePassing):  # type: ignore[misc]
         """One product of a sparse matrix over `Adjacency`; edge by edge, some ten times slower
         and meant for comparison, over `Edges`."""
         if isinstance(edges, Adjacency):
-            messages = (edges.mean @ x) * (edges.relation @ self.gate)  # (n_rows, size)
-            return x.index_add(0, edges.target, messages)
+            gate = edges.relation @ self.gate  # (n_keys, size)
+            if edges.gates_sources:
+                return edges.mean.added(x, x.index_select(0, edges.node) * gate)
+            return x.index_add(0, edges.node, (edges.mean @ x) * gate)
         edge_index = torch.from_numpy(np.stack([edges.source, edges.target]))
         passed: Tensor = self.propagate(
             edge_index,
