@@ -118,7 +118,10 @@ class _Trainer:
         self.module.load_state_dict(taken, strict=False)
         self.module.to(self.device)
         self.optimizer = torch.optim.AdamW(
-            self.module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+            self.module.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True,
         )
         self.epoch, self.best_epoch, self.best_score = 0, 0, -1.0
         self.best: dict[str, Tensor] = {}
