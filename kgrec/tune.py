@@ -111,14 +111,15 @@ class Validation:
         self.has_cold = cold.nnz > 0
         self._targets = [(1.0, self.truth)]
         if self.has_cold:
-            share = float(never_had.mean())
+            sold = ~never_had | (np.bincount(self.truth.indices, minlength=n_items) > 0)
+            share = float(never_had[sold].mean())
             self._targets = [(1 - share, _only(self.truth, ~never_had)), (share, cold)]
 
     def ndcg(self, config: RankerConfig) -> float:
         """nDCG at config.metric_k over the full catalogue, items had already removed.
 
-        Items that nobody had yet count by their share of the catalogue, as if they sold like the
-        others, and not by how many of their interactions happen to be held out.
+        Items that nobody had yet count by their share of all items sold by then, as if they sold
+        like the others, and not by how many of their interactions happen to be held out.
         """
         if len(self.users) == 0:
             return 0.0
