@@ -45,11 +45,13 @@ class NetworkConfig:
     temperatures: tuple[float, ...] = (0.15,)
     """Others that the search tries, where there are at most `search_rows` interactions."""
     members: int = 2
-    """Networks of different seeds side by side, their scores averaged, up to `search_rows`
+    """Networks of different seeds side by side, their scores averaged, up to `member_rows`
     interactions; their vectors are as many times as long."""
+    member_rows: int = 1_000_000
+    """Interactions up to which there is more than one member."""
     search_rows: int = 400_000
-    """Interactions up to which several networks are trained to compare them, and the final ones
-    from the start; where there are more, a single one goes on from the search's."""
+    """Interactions up to which several networks are trained to compare them, and every final one
+    from the start; where there are more, the first goes on from the search's."""
     refit_epochs: int = 2
     """Passes of a network that goes on from the search's."""
     learning_rate: float = 0.008

@@ -64,9 +64,12 @@ def best_network(
 def final_network(
     learn: Learn, known: Interactions, config: NetworkConfig, begun: Parameters
 ) -> DenseVectors:
-    """The network over everything known; goes on from `begun` where a start anew costs much."""
-    if begun and len(known) > config.search_rows:
-        return learn(known, replace(config, epochs=config.refit_epochs), None, begun)
-    n_members = config.members if len(known) <= config.search_rows else 1
+    """The members over everything known; the first of a large shop goes on from `begun`."""
+    n_members = config.members if len(known) <= config.member_rows else 1
     seeds = range(config.seed, config.seed + n_members)
-    return side_by_side([learn(known, replace(config, seed=seed), None, {}) for seed in seeds])
+    members: list[tuple[NetworkConfig, Parameters]] = [
+        (replace(config, seed=seed), {}) for seed in seeds
+    ]
+    if begun and len(known) > config.search_rows:  # to start it anew would cost as much again
+        members[0] = (replace(config, epochs=config.refit_epochs), begun)
+    return side_by_side([learn(known, one, None, start) for one, start in members])

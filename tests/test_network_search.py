@@ -92,8 +92,10 @@ def test_a_small_shop_gets_its_members_from_the_start() -> None:
 def test_a_large_shop_goes_on_from_the_search() -> None:
     _, parts = planted()
     teacher = Teacher(0.1)
-    config = replace(NetworkConfig(), search_rows=10, refit_epochs=2)
+    config = replace(NetworkConfig(), search_rows=10, member_rows=10, refit_epochs=2)
     final_network(teacher, parts.known, config, {"bias": np.zeros(40, np.float32)})
     assert teacher.asked == [(0.1, config.seed, 2, True)]
     final_network(teacher, parts.known, config, {})  # no search went before
     assert teacher.asked[-1] == (0.1, config.seed, config.epochs, False)
+    final_network(teacher, parts.known, replace(config, member_rows=10**6), {"bias": np.zeros(40)})
+    assert teacher.asked[-2:] == [(0.1, config.seed, 2, True), (0.1, config.seed + 1, 5, False)]
