@@ -27,7 +27,8 @@ class NetworkConfig:
     epochs: int = 5
     """Passes over the users at most."""
     batch_size: int = 1024
-    """Users a step; up to four times as many where an epoch would take more than 24 steps."""
+    """Users a step; up to four times as many where an epoch would take more than 24 steps, fewer
+    where it would take less than eight."""
     n_negatives: int = 4096
     """Items drawn a step, shared by its users; all of them where the shop has not many more."""
     popularity_power: float = 0.75

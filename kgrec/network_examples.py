@@ -18,7 +18,9 @@ Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 
-_STEPS = 24  # every step passes over the whole graph, whatever its batch
+_MOST, _LEAST = 24, 8
+"""Steps in a pass: each goes over the whole graph, whatever its batch, so a large shop's batches
+grow up to four times to keep to the first; a small shop's shrink to keep to the second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +89,9 @@ class Examples:
 
     def n_batches(self) -> int:
         """Batches in one pass."""
-        least = self.config.batch_size
-        size = min(max(least, -(-len(self.users) // _STEPS)), 4 * least)
-        return -(-len(self.users) // size)
+        n, batch = len(self.users), self.config.batch_size
+        size = min(max(batch, -(-n // _MOST)), 4 * batch, max(-(-n // _LEAST), 1))
+        return -(-n // size)
 
     def batches(self, generator: np.random.Generator) -> Iterator[Batch]:
         """Every user of `users` once, in random order, with another part hidden each time."""

@@ -37,19 +37,22 @@ LADDERS: dict[str, tuple[float, ...]] = {
     "relation_weight": (0.0, 1.0, 3.0, 10.0, 30.0),
     "text_weight": (0.0, 0.3, 1.0, 3.0, 6.0, 12.0, 24.0),
     "ridge": (3.0, 10.0, 30.0, 60.0, 120.0, 240.0, 480.0),
-    "degree_power": (0.0, 0.25, 0.5),
     "last_weight": (0.0, 0.1, 0.2, 0.3, 0.45, 0.7, 1.0, 1.5),
-    "last_shrink": (3.0, 10.0, 30.0),
     "cross_weight": (0.0, 0.1, 0.3, 1.0, 3.0),
     "own_weight": (0.0, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0),
     "dense_weight": (0.0, 0.01, 0.02, 0.03, 0.045, 0.07, 0.1, 0.2),
     "dense_decay": (1.0, 0.9, 0.8, 0.7, 0.6),
-    "output_power": (0.0, 0.125, 0.25),
+    "cold_bias": (-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0),
     "cold_scale": (0.25, 0.5, 1.0, 1.5, 2.2, 3.3, 5.0),
-    "cold_bias": (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0),
+    "degree_power": (0.0, 0.25, 0.5),
+    "last_shrink": (3.0, 10.0, 30.0),
+    "output_power": (0.0, 0.125, 0.25),
     "own_power": (0.0, 0.25, 0.5, 0.75, 1.0),
 }
-"""Values that the search may choose, by the field of `RankerConfig` they belong to."""
+"""Values that the search may choose, by the field of `RankerConfig` they belong to, in the order
+in which they are tried: trials may end before the last ones, which gain least."""
+_OF_THE_NETWORK = ("dense_decay", "cold_bias")
+"""Fields that matter to the dense half alone."""
 BY_BEHAVIOUR = ("cross_weight", "own_weight")
 """Fields that hold a value for each other behaviour."""
 
@@ -251,8 +254,8 @@ def search(
         best = candidate if kept else best
         return kept
 
-    attempt(first(validation, config), "ridge")
-    fields = _fields(validation)
+    attempt(first(validation, config), "ridge" if config.sparse else "dense_decay")
+    fields = [f for f in _fields(validation) if config.sparse or f in _OF_THE_NETWORK]
     for _ in range(3):
         before = best
         for field in track(fields, "search on validation"):

@@ -126,7 +126,7 @@ def test_a_killed_run_resumes_to_the_same_result(
     def dies_in_the_third_epoch(*args: object) -> object:
         nonlocal calls
         calls += 1
-        if calls == 10:  # four steps an epoch
+        if calls == 18:  # eight steps an epoch
             raise Killed
         return loss(*args)  # type: ignore[arg-type]
 
@@ -136,10 +136,10 @@ def test_a_killed_run_resumes_to_the_same_result(
     assert [path.name for path in tmp_path.iterdir()] == ["network.safetensors"]
     resumed = train_network(train, graph, text, config, validation=validation, checkpoint=tmp_path)
     assert same(straight, resumed)
-    assert calls == 10 + 8, "epochs three and four, no more"
+    assert calls == 18 + 16, "epochs three and four, no more"
     again = train_network(train, graph, text, config, validation=validation, checkpoint=tmp_path)
     assert same(straight, again)
-    assert calls == 18, "a finished training is not repeated"
+    assert calls == 34, "a finished training is not repeated"
 
 
 def test_a_checkpoint_of_other_options_is_not_used(
@@ -196,8 +196,9 @@ def test_training_goes_on_from_parameters() -> None:
     assert set(whole.parameters) == set(more.parameters)
 
 
-def test_a_large_shop_has_larger_batches() -> None:
+def test_batches_grow_and_shrink_with_the_shop() -> None:
     train, _, _, _ = planted()
     few = replace(CONFIG, batch_size=1)  # 60 users: 24 steps would be 3 users a step
     assert Examples(train, few).n_batches() == 20
-    assert Examples(train, replace(CONFIG, batch_size=16)).n_batches() == 4
+    assert Examples(train, replace(CONFIG, batch_size=16)).n_batches() == 8
+    assert Examples(train, replace(CONFIG, batch_size=6)).n_batches() == 10
