@@ -66,6 +66,7 @@ def fit_report(
             "train": len(parts.train),
             "validation": len(parts.validation),
             "test": 0 if parts.test is None else len(parts.test),
+            "later": 0 if parts.later is None else len(parts.later),
         },
         "index": {"kind": index.kind, "index_recall": recall},
         "chosen": chosen,

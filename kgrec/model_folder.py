@@ -63,7 +63,7 @@ def _fill(model: Recommender, folder: Path) -> None:
     save_table(folder / "items.parquet", model.item_table)
     for kind, vocabulary in model.graph.nodes.items():
         save_table(folder / f"nodes_{kind}.parquet", vocabulary.ids.to_frame())
-    parts = {"history": model.history, "held_out": model.held_out}
+    parts = {"history": model.history, "held_out": model.held_out, "later": model.later}
     for name, part in parts.items():
         if part is not None:
             columns = {column: getattr(part, column) for column in _ROWS}
@@ -117,15 +117,20 @@ def _read(path: Path, manifest: Mapping[str, Any]) -> Recommender:
     )
     sparse = load_arrays(path / "sparse.safetensors")
     dense = _dense(path)
-    held_out = path / "held_out.parquet"
     sizes = (len(nodes["user"]), len(nodes["item"]))
+    parts = {
+        name: _interactions(path / f"{name}.parquet", manifest, sizes)
+        for name in ("history", "held_out", "later")
+        if f"{name}.parquet" in manifest["files"]
+    }
     return Recommender(
         items=nodes["item"],
         users=nodes["user"],
         item_table=load_table(path / "items.parquet"),
         graph=KnowledgeGraph(nodes, relations),
-        history=_interactions(path / "history.parquet", manifest, sizes),
-        held_out=_interactions(held_out, manifest, sizes) if held_out.exists() else None,
+        history=parts["history"],
+        held_out=parts.get("held_out"),
+        later=parts.get("later"),
         cold_items=sparse["cold_items"],
         ranker=Ranker(
             config=config.ranker,

@@ -82,6 +82,7 @@ def fit(
             graph=shop.graph,
             history=parts.known,
             held_out=parts.test,
+            later=parts.later,
             cold_items=parts.cold_items,
             ranker=ranker,
             index=index,

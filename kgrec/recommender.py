@@ -49,6 +49,8 @@ class Recommender:
     config: Config
     fit_report: Mapping[str, Any] = field(default_factory=dict)
     """Seconds by stage, the search's trials, what was chosen; JSON values."""
+    later: Interactions | None = None
+    """Rows of after what was held out; they enter `full_history` alone."""
 
     def top_k(
         self,
@@ -183,10 +185,11 @@ class Recommender:
         )
 
     def full_history(self) -> Interactions:
-        """Everything known: what was fitted on and what was held out."""
+        """Everything known: what was fitted on, what was held out and what came later."""
         from kgrec.split import merge
 
-        return self.history if self.held_out is None else merge(self.history, self.held_out)
+        parts = (self.history, self.held_out, self.later)
+        return merge(*(part for part in parts if part is not None))
 
     def read_histories(self, histories: Sequence[Sequence[str]]) -> Interactions:
         """Raw histories as interactions of the behaviour to predict, oldest first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -60,6 +60,8 @@ class Parts:
     test: Interactions | None
     cold_items: npt.NDArray[np.int64]
     """Items kept out of training and validation, (n_cold,)."""
+    later: Interactions | None = None
+    """Rows of after the test part began that are not in it; None where there are none."""
 
     @property
     def known(self) -> Interactions:
@@ -74,17 +76,43 @@ def split(shop: Shop, config: SplitConfig) -> Parts:
     user always stays in training, so nobody is tested without a history by accident. Where the
     order is unknown, `leave-last-out` takes a random one of each user's instead of the last.
 
+    Other rows of the same time (the views that led to a purchase, the purchases of somebody new)
+    go too, so that a model knows what a shop would know on that day: from the training part into
+    the validation part after its cut, and out of both into `later` after the cut of the test part.
+
     Raises:
         ConfigError: `given` is asked for and the data came with no test part.
     """
+    parts, method = _hold_out(shop, config), method_of(shop, config)
+    by_clock = method == "time" and parts.train.time_kind == "seconds"
+    by_user = method == "leave-last-out" and parts.train.ordered
+    if parts.test is None or config.cold_item_share or not (by_clock or by_user):
+        return parts  # no order, or cold items, which are held out whole at whatever time
+    late = tuple(_after(p, parts.test, by_clock) for p in (parts.train, parts.validation))
+    later = merge(parts.train.where(late[0]), parts.validation.where(late[1]))
+    train, validation = parts.train.where(~late[0]), parts.validation.where(~late[1])
+    moved = _after(train, validation, by_clock)
+    return replace(
+        parts,
+        train=train.where(~moved),
+        validation=merge(validation, train.where(moved)),
+        later=later if len(later) else None,
+    )
+
+
+def method_of(shop: Shop, config: SplitConfig) -> Method:
+    """How `split` cuts: a test part that came with the data wins over leaving the last one out."""
+    given = config.method == "leave-last-out" and shop.test is not None
+    return "given" if given else config.method
+
+
+def _hold_out(shop: Shop, config: SplitConfig) -> Parts:
     rows = shop.interactions
     generator = np.random.default_rng(config.seed)
     cold, cold_in_validation = _cold_items(rows.n_items, config)
     is_cold = np.isin(rows.item, cold)
     warm = rows.where(~is_cold)
-    method: Method = config.method
-    if method == "leave-last-out" and shop.test is not None:
-        method = "given"
+    method = method_of(shop, config)
     test: Interactions | None = None
     if method == "given":
         if shop.test is None:
@@ -104,6 +132,17 @@ def split(shop: Shop, config: SplitConfig) -> Parts:
     held = _held_out(rest, again, config.validation_share, generator)
     held |= np.isin(rest.item, cold_in_validation)
     return Parts(rest.where(~held), rest.where(held), test, cold)
+
+
+def _after(rows: Interactions, held_out: Interactions, by_clock: bool) -> npt.NDArray[np.bool_]:
+    """Rows at or after the first held-out one: of anybody, or after it of the same user."""
+    if not len(held_out):
+        return np.zeros(len(rows), np.bool_)
+    if by_clock:
+        return np.asarray(rows.time >= held_out.time.min(), np.bool_)
+    first = np.full(rows.n_users, np.iinfo(np.int64).max)
+    np.minimum.at(first, held_out.user, held_out.time)
+    return np.asarray(rows.time > first[rows.user], np.bool_)
 
 
 def _cold_items(

@@ -9,13 +9,13 @@ import polars as pl
 import pytest
 from toy_shop import planted_shop
 
-from kgrec.benchmark.sealed import SealedTest, cut, method_of, visible
+from kgrec.benchmark.sealed import SealedTest, visible
 from kgrec.benchmark.visible import read_visible, write_visible
 from kgrec.errors import KgrecError
 from kgrec.interactions import Interactions
 from kgrec.list_files import write_table
 from kgrec.shop import Shop
-from kgrec.split import SplitConfig
+from kgrec.split import SplitConfig, method_of, split
 
 
 def pairs(rows: Interactions) -> set[tuple[int, int]]:
@@ -37,7 +37,7 @@ def some_lists(shop: Shop, users: np.ndarray, path: Path, best: int = 0) -> Path
 
 def test_what_rows_may_see_has_no_test_pair(tmp_path: Path) -> None:
     shop = replace(planted_shop(), text=pl.Series(["word"] * 40))
-    parts, _ = cut(shop, SplitConfig())
+    parts = split(shop, SplitConfig())
     assert parts.test is not None
     sealed = SealedTest(shop, parts, (5,), method="leave-last-out")
     write_visible(tmp_path / "v", shop, visible(parts), sealed.users)
@@ -60,7 +60,7 @@ def test_what_rows_may_see_has_no_test_pair(tmp_path: Path) -> None:
 
 def test_openings_are_counted_by_what_was_scored(tmp_path: Path) -> None:
     shop = planted_shop()
-    parts, _ = cut(shop, SplitConfig())
+    parts = split(shop, SplitConfig())
     file = tmp_path / "openings.json"
 
     def sealed() -> SealedTest:
@@ -78,7 +78,7 @@ def test_openings_are_counted_by_what_was_scored(tmp_path: Path) -> None:
     again.score("EASE", 7, two)
     assert again.openings["EASE seed 7"] == 2
     assert json.loads(file.read_text())["openings"]["EASE seed 7"] == 2
-    other, _ = cut(planted_shop(seed=3), SplitConfig())
+    other = split(planted_shop(seed=3), SplitConfig())
     with pytest.raises(KgrecError, match="another test part"):
         SealedTest(shop, other, (1,), method="leave-last-out", openings=file)
     assert set(test.truth().columns) == {"user_id", "item_id"}
@@ -89,12 +89,12 @@ def test_a_given_test_part_that_leaks_is_refused() -> None:
     rows = shop.interactions
     test = rows.where(np.arange(len(rows)) % 6 == 5)
     clean = replace(shop, interactions=rows.where(np.arange(len(rows)) % 6 < 5), test=test)
-    parts, _ = cut(clean, SplitConfig(method="given"))
+    parts = split(clean, SplitConfig(method="given"))
     assert len(SealedTest(clean, parts, (5,), method="given").users) == 60
 
     dirty = replace(shop, test=test)
     assert method_of(dirty, SplitConfig()) == "given"
-    parts, _ = cut(dirty, SplitConfig(method="given"))
+    parts = split(dirty, SplitConfig(method="given"))
     with pytest.raises(KgrecError, match=r"leaks: 60 test pairs .* user 'u000' with item 'i0"):
         SealedTest(dirty, parts, (5,), method="given")
     with pytest.raises(KgrecError, match="in its user's history already"):
@@ -107,40 +107,9 @@ def test_repeats_of_a_cut_made_here_are_left_out_and_counted() -> None:
     item = rows.item.copy()
     item[5] = item[0]  # the last of the first user is the first again
     shop = replace(shop, interactions=replace(rows, item=item))
-    parts, _ = cut(shop, SplitConfig())
+    parts = split(shop, SplitConfig())
     sealed = SealedTest(shop, parts, (5,), method="leave-last-out")
     assert sealed.n_repeats == 1
     assert 0 not in sealed.users
     with pytest.raises(KgrecError, match="held nothing out"):
         SealedTest(shop, visible(parts), (5,), method="none")
-
-
-def test_nothing_of_after_the_cut_is_seen() -> None:
-    generator = np.random.default_rng(0)
-    rows = Interactions.of(
-        np.repeat(np.arange(20), 20),
-        generator.integers(0, 30, 400),
-        n_users=20,
-        n_items=30,
-        behaviour=generator.integers(0, 2, 400),
-        time=generator.permutation(400),
-        behaviours=("view", "buy"),
-        time_kind="seconds",
-        target=1,
-    )
-    shop = replace(planted_shop(n_users=20, n_items=30), interactions=rows)
-    parts, n_left = cut(shop, SplitConfig(method="time", test_share=0.2))
-    assert parts.test is not None
-    edge = parts.test.time.min()
-    assert parts.known.time.max() < edge
-    assert parts.train.time.max() < parts.validation.time.min()
-    assert n_left + len(parts.known) + len(parts.test) == 400
-    assert n_left == int((rows.time >= edge).sum()) - len(parts.test)
-    assert (parts.validation.behaviour == 0).any()
-
-    parts, n_left = cut(shop, SplitConfig())
-    assert parts.test is not None
-    last = np.full(20, 10**6)
-    last[parts.test.user] = parts.test.time
-    assert (parts.known.time < last[parts.known.user]).all()
-    assert n_left + len(parts.known) + len(parts.test) == 400

@@ -191,3 +191,27 @@ def test_whoever_cuts_the_data_keeps_the_test_part() -> None:
     users = np.arange(60)
     assert np.array_equal(model.top_k(users, 9).scores, other.top_k(users, 9).scores)
     assert other.held_out is not None
+
+
+def test_what_came_after_the_cut_is_kept_and_not_learned(tmp_path: Path) -> None:
+    shop = planted_shop(n_users=60)
+    clicks = replace(
+        shop.interactions,
+        time=np.arange(len(shop.interactions)) % 97,
+        time_kind="seconds",
+        behaviour=np.arange(len(shop.interactions)) % 2,
+        behaviours=("view", "buy"),
+        target=1,
+    )
+    rows = clicks.where(np.ones(len(clicks), np.bool_))
+    model = fit(
+        replace(shop, interactions=rows),
+        quick("split.method=time", "network.enabled=false"),
+        out=tmp_path / "m",
+    )
+    again = load_model(tmp_path / "m")
+    for one in (model, again):
+        assert one.held_out is not None
+        assert one.later is not None
+        assert one.history.time.max() < one.held_out.time.min() <= one.later.time.min()
+        assert len(one.full_history()) == len(rows)

@@ -154,3 +154,36 @@ def test_validation_has_cold_items_of_its_own() -> None:
     only_validation = np.setdiff1d(parts.validation.item, parts.train.item)
     assert len(only_validation) >= 0.15 * shop.interactions.n_items
     assert not np.isin(only_validation, parts.cold_items).any()
+
+
+def test_nothing_of_after_the_cut_is_seen() -> None:
+    generator = np.random.default_rng(0)
+    rows = Interactions.of(
+        np.repeat(np.arange(20), 20),
+        generator.integers(0, 30, 400),
+        n_users=20,
+        n_items=30,
+        behaviour=generator.integers(0, 2, 400),
+        time=generator.permutation(400),
+        behaviours=("view", "buy"),
+        time_kind="seconds",
+        target=1,
+    )
+    shop = replace(planted_shop(n_users=20, n_items=30), interactions=rows)
+    parts = split(shop, SplitConfig(method="time", test_share=0.2))
+    assert parts.test is not None
+    assert parts.later is not None
+    edge = parts.test.time.min()
+    assert parts.known.time.max() < edge
+    assert parts.train.time.max() < parts.validation.time.min()
+    assert len(parts.later) + len(parts.known) + len(parts.test) == 400
+    assert len(parts.later) == int((rows.time >= edge).sum()) - len(parts.test)
+    assert (parts.validation.behaviour == 0).any()
+
+    parts = split(shop, SplitConfig())
+    assert parts.test is not None
+    assert parts.later is not None
+    last = np.full(20, 10**6)
+    last[parts.test.user] = parts.test.time
+    assert (parts.known.time < last[parts.known.user]).all()
+    assert len(parts.later) + len(parts.known) + len(parts.test) == 400

@@ -15,13 +15,14 @@ from kgrec.benchmark.model import Material
 from kgrec.benchmark.pairs import SealedPairs, cut_pairs, write_pairs
 from kgrec.benchmark.plan import Row, choose, plan
 from kgrec.benchmark.rows import EMBEDDINGS, LISTS, SCORES, find_baselines
-from kgrec.benchmark.sealed import SealedTest, cut, method_of, visible
+from kgrec.benchmark.sealed import SealedTest, visible
 from kgrec.benchmark.state import Benchmark, Options, Run, Scene
 from kgrec.benchmark.suite import Suite
 from kgrec.benchmark.visible import write_visible
 from kgrec.config import Config
 from kgrec.progress import say
 from kgrec.shop import Shop
+from kgrec.split import method_of, split
 
 
 def run_suite(suite: Suite, options: Options) -> dict[str, Any]:
@@ -92,7 +93,8 @@ def _cut(bench: Benchmark) -> None:
     suite, out = bench.suite, bench.options.out
     for fold in range(suite.folds) if suite.folds else (None,):
         config = suite.split if fold is None else replace(suite.split, cold_item_fold=fold)
-        parts, n_left_out = cut(bench.shop, config)
+        parts = split(bench.shop, config)
+        n_later = 0 if parts.later is None else len(parts.later)
         sealed = SealedTest(
             bench.shop, parts, suite.ks,
             method=method_of(bench.shop, config), openings=out / "openings.json", fold=fold,
@@ -100,7 +102,7 @@ def _cut(bench: Benchmark) -> None:
         folder = out / "visible" / ("all" if fold is None else f"fold-{fold}")
         folder.parent.mkdir(exist_ok=True)
         write_visible(folder, bench.shop, visible(parts), sealed.users)
-        bench.scenes.append(Scene(visible(parts), sealed, folder, fold, n_left_out))
+        bench.scenes.append(Scene(visible(parts), sealed, folder, fold, n_later))
     n_repeats = sum(scene.sealed.n_repeats for scene in bench.scenes)
     if n_repeats:
         bench.warnings.append(

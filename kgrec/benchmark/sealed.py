@@ -20,7 +20,7 @@ from kgrec.benchmark.scoring import Scored, rule_of
 from kgrec.errors import KgrecError
 from kgrec.interactions import Interactions
 from kgrec.shop import Shop
-from kgrec.split import Method, Parts, SplitConfig, merge, split
+from kgrec.split import Method, Parts
 from kgrec.vocabulary import Indices, Vocabulary
 
 Mask = npt.NDArray[np.bool_]
@@ -211,48 +211,6 @@ def check_leak(shop: Shop, test: Interactions, known: Interactions) -> None:
         )
 
 
-def cut(shop: Shop, config: SplitConfig) -> tuple[Parts, int]:
-    """The split, and nothing of what came after the test part began.
-
-    `split` holds out rows of the behaviour to predict; other rows of the same time (the views
-    that led to a purchase, the purchases of somebody new) stay where they are. Here they go: from
-    the training part into the validation part after its cut, and out of both after the cut of the
-    test part, so that a model knows what a shop would know on that day.
-
-    Returns:
-        The parts, and how many rows were left out.
-    """
-    parts = split(shop, config)
-    method = method_of(shop, config)
-    by_clock = method == "time" and parts.train.time_kind == "seconds"
-    by_user = method == "leave-last-out" and parts.train.ordered
-    if parts.test is None or config.cold_item_share or not (by_clock or by_user):
-        return parts, 0  # no order, or cold items, which are held out whole at whatever time
-    train = parts.train.where(~_after(parts.train, parts.test, by_clock))
-    validation = parts.validation.where(~_after(parts.validation, parts.test, by_clock))
-    n_left = len(parts.train) + len(parts.validation) - len(train) - len(validation)
-    late = _after(train, validation, by_clock)
-    validation = merge(validation, train.where(late))
-    return replace(parts, train=train.where(~late), validation=validation), n_left
-
-
-def method_of(shop: Shop, config: SplitConfig) -> Method:
-    """How `split` cuts: a test part that came with the data wins over leaving the last one out."""
-    given = config.method == "leave-last-out" and shop.test is not None
-    return "given" if given else config.method
-
-
 def visible(parts: Parts) -> Parts:
     """The parts without the test part: all that whoever fits a model is given."""
-    return replace(parts, test=None)
-
-
-def _after(rows: Interactions, held_out: Interactions, by_clock: bool) -> Mask:
-    """Rows at or after the first held-out one: of anybody, or after it of the same user."""
-    if not len(held_out):
-        return np.zeros(len(rows), np.bool_)
-    if by_clock:
-        return np.asarray(rows.time >= held_out.time.min(), np.bool_)
-    first = np.full(rows.n_users, np.iinfo(np.int64).max)
-    np.minimum.at(first, held_out.user, held_out.time)
-    return np.asarray(rows.time > first[rows.user], np.bool_)
+    return replace(parts, test=None, later=None)

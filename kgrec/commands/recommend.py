@@ -144,8 +144,10 @@ def _history(recommender: Recommender, part: str) -> Interactions | None:
     if part == "train":
         say(f"the {n:,} interactions held out for `kgrec evaluate` are left out of the histories")
         return None
-    say(f"histories include the {n:,} interactions held out for `kgrec evaluate`; to score the "
-        "lists against these, use --history-part train")  # fmt: skip
+    n_later = 0 if recommender.later is None else len(recommender.later)
+    later = f" and {n_later:,} of the same time" if n_later else ""
+    say(f"histories include the {n:,} interactions held out for `kgrec evaluate`{later}; to score "
+        "the lists against these, use --history-part train")  # fmt: skip
     return recommender.full_history()
 
 
