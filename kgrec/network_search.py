@@ -22,6 +22,7 @@ def best_network(
     held_out: Interactions,
     config: NetworkConfig,
     ranker: RankerConfig,
+    cold_apart: bool = False,
 ) -> tuple[Validation, NetworkConfig, RankerConfig, list[Trial]]:
     """Trains the networks that the options allow on the training part and compares them.
 
@@ -31,6 +32,7 @@ def best_network(
         held_out: The validation part.
         config: Options; `temperatures` are tried up to `search_rows` interactions.
         ranker: The configuration that the network is to join.
+        cold_apart: See `Validation`.
 
     Returns:
         Validation with the best network, its options, the ranker's with the weight that suits it,
@@ -38,7 +40,7 @@ def best_network(
     """
 
     def judge(dense: DenseVectors) -> Validation:
-        return Validation(evidence, held_out, dense, seed=config.seed)
+        return Validation(evidence, held_out, dense, seed=config.seed, cold_apart=cold_apart)
 
     if not config.enabled:
         return judge(popularity_vectors(evidence.degree)), config, ranker, []

@@ -63,7 +63,9 @@ def fit(
             evidence = clock("counts", lambda: gather(parts.train, shop.graph, text, ranking))
             validation, network, ranking, trials = clock(
                 "graph network",
-                lambda: best_network(learn, evidence, parts.validation, network, ranking),
+                lambda: best_network(
+                    learn, evidence, parts.validation, network, ranking, len(parts.cold_items) > 0
+                ),
             )
             ranking, tried = clock("search", lambda: search(validation, ranking, len(trials)))
             trials, begun = trials + tried, validation.dense.parameters

@@ -82,6 +82,9 @@ class Validation:
         max_cells: Users sampled times items at most, which bounds time.
         max_users: Users sampled at most.
         seed: Draws the sample.
+        cold_apart: Items that nobody had yet count by their share of the catalogue, as if they
+            sold like the others: for a split that holds items out on purpose. Otherwise by how
+            many of their interactions happen to be held out, like any item.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class Validation:
         max_cells: int = 120_000_000,
         max_users: int = 8000,
         seed: int = 7,
+        cold_apart: bool = False,
     ) -> None:
         self.evidence, self.dense = evidence, dense
         n_items = held_out.n_items
@@ -113,17 +117,12 @@ class Validation:
         cold = _only(self.truth, never_had)
         self.has_cold = cold.nnz > 0
         self._targets = [(1.0, self.truth)]
-        if self.has_cold:
-            sold = ~never_had | (np.bincount(self.truth.indices, minlength=n_items) > 0)
-            share = float(never_had[sold].mean())
+        if self.has_cold and cold_apart:
+            share = float(never_had.mean())
             self._targets = [(1 - share, _only(self.truth, ~never_had)), (share, cold)]
 
     def ndcg(self, config: RankerConfig) -> float:
-        """nDCG at config.metric_k over the full catalogue, items had already removed.
-
-        Items that nobody had yet count by their share of all items sold by then, as if they sold
-        like the others, and not by how many of their interactions happen to be held out.
-        """
+        """nDCG at config.metric_k over the full catalogue, items had already removed."""
         if len(self.users) == 0:
             return 0.0
         degree = self.evidence.degree
