@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from benchmark_material import material, shop_rows
 
-from kgrec.benchmark.rules import OWN_FIRST, RANDOM, TRANSITION, followers
+from kgrec.benchmark.rules import OWN_FIRST, RANDOM, TRANSITION, conversion, followers
 from kgrec.history import transitions
 from kgrec.interactions import Interactions
 
@@ -50,6 +50,29 @@ def test_which_behaviour_it_was_may_be_left_aside() -> None:
     )
     assert by_behaviour[0] > by_behaviour[1]  # carted before viewed
     assert alike[1] > alike[0] > 1  # both are one's own: the more popular first
+
+
+def test_own_items_may_stand_by_their_rate_of_conversion() -> None:
+    # item 0: met by three, bought by one of them; item 1: met by one, who bought it; popular: 0
+    rows = Interactions.of(
+        [0, 1, 2, 0, 3, 3, 1, 4, 4], [0, 0, 0, 0, 1, 1, 2, 0, 2], n_users=5, n_items=3,
+        behaviour=[0, 0, 0, 1, 0, 1, 0, 1, 0], weight=[0.2, 0.2, 0.2, 1, 0.2, 1, 0.2, 1, 0.2],
+        behaviours=("view", "buy"), target=1,
+    )  # fmt: skip
+    average = 2 / 6
+    np.testing.assert_allclose(
+        conversion(rows), [(1 + average) / 4, (1 + average) / 2, average / 3], rtol=1e-6
+    )
+    met = Interactions.of(
+        [0, 0], [0, 1], n_users=1, n_items=3, behaviour=[0, 0], weight=[0.2, 0.2],
+        behaviours=("view", "buy"), target=1,
+    )  # fmt: skip
+    by_popularity, by_conversion = (
+        OWN_FIRST.fit(rows, material(), {"by_worth": worth}).scores(met)[0]
+        for worth in ("popularity", "conversion")
+    )
+    assert by_popularity[0] > by_popularity[1] > 1
+    assert by_conversion[1] > by_conversion[0] > 1
 
 
 def test_a_behaviour_that_weighs_nothing_is_not_ones_own() -> None:

@@ -20,7 +20,7 @@ def trust(result: Result) -> Iterator[Piece]:
         often = {name: n for name, n in openings.items() if n != 1}
         yield Words(
             f"The test part was opened {sum(openings.values())} times, once for each of "
-            f"{len(openings)} saved sets of lists."
+            f"{len(openings)} saved files of lists or scores."
             if not often
             else "The test part was opened more than once for: "
             + ", ".join(f"{name} ({n} times)" for name, n in often.items())
@@ -181,8 +181,8 @@ def origin(result: Result) -> Iterator[Piece]:
     ]  # fmt: skip
     if kept:
         yield Grid(
-            ["row", "", "lists", "sha256"], kept,
-            "Every list that was scored, beside truth.parquet: any other tool can score them.",
+            ["row", "", "file", "sha256"], kept,
+            "Everything that was scored, beside truth.parquet: any other tool can score it again.",
         )  # fmt: skip
 
 

@@ -83,11 +83,13 @@ class OwnFirstScorer:
     """Items met by another behaviour come first, then popularity.
 
     Of a user's own items the one met by the heavier behaviour is ahead (carted before viewed);
-    of those the newer, where order is known; of those the more popular. The first of these rules
-    may be off.
+    of those the newer, where order is known; of those the one of more worth. The first of these
+    rules may be off.
     """
 
     popularity: Floats
+    worth: Floats
+    """Popularity, or the rate at which those who met an item bought it, (n_items,)."""
     by_behaviour: bool
 
     def scores(self, history: Interactions) -> Scores:
@@ -98,9 +100,9 @@ class OwnFirstScorer:
         if not self.by_behaviour:
             weight = np.ones_like(weight)
         newer = -steps_back(history)[met]
-        order = np.lexsort((self.popularity[item], newer, weight, user))
+        order = np.lexsort((self.worth[item], newer, weight, user))
         user, item, weight, newer = user[order], item[order], weight[order], newer[order]
-        keys = np.stack([user, weight, newer, self.popularity[item]], dtype=np.float64)
+        keys = np.stack([user, weight, newer, self.worth[item]], dtype=np.float64)
         step = np.ones(len(user), np.float32)
         step[1:] = (keys[:, 1:] != keys[:, :-1]).any(axis=0)  # equal in all: a tie, not an order
         rank = np.cumsum(step, dtype=np.float64)
@@ -116,14 +118,37 @@ def _no_other_behaviour(history: Interactions, _: Material) -> str | None:
     return "the data has one behaviour only, the one to predict"
 
 
+def conversion(history: Interactions) -> Floats:
+    """Of the users who met an item by another behaviour, the share that bought it, (n_items,).
+
+    Each item has one more user who met it and bought with the probability of the average.
+    """
+    bought, met = (
+        np.unique((history.user.astype(np.int64) * history.n_items + history.item)[rows])
+        for rows in (history.is_target(), ~history.is_target() & (history.weight > 0))
+    )
+    both = np.bincount(np.intersect1d(bought, met) % history.n_items, minlength=history.n_items)
+    n_met = np.bincount(met % history.n_items, minlength=history.n_items)
+    rate: Floats = ((both + both.sum() / max(n_met.sum(), 1)) / (n_met + 1)).astype(np.float32)
+    return rate
+
+
 OWN_FIRST = Recipe(
     name="own first",
     source="rule: own carted or viewed items first, newest first, then popularity",
-    options={"by_behaviour": Choice((True, False))},
-    defaults={"by_behaviour": True},
-    cheap=frozenset({"by_behaviour"}),
-    prepare=lambda history, _, __: popularity_of(history),
-    finish=lambda counted, options: OwnFirstScorer(counted, options["by_behaviour"]),
+    options={
+        "by_behaviour": Choice((True, False)),
+        "by_worth": Choice(("popularity", "conversion")),
+    },
+    defaults={"by_behaviour": True, "by_worth": "popularity"},
+    cheap=frozenset({"by_behaviour", "by_worth"}),
+    prepare=lambda history, _, __: {
+        "popularity": popularity_of(history),
+        "conversion": conversion(history),
+    },
+    finish=lambda counted, options: OwnFirstScorer(
+        counted["popularity"], counted[options["by_worth"]], options["by_behaviour"]
+    ),
     reason=_no_other_behaviour,
 )
 
