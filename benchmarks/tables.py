@@ -1,10 +1,9 @@
-"""The README's tables of results, made from benchmarks/results/*.json.
+"""The tables of results in README.md and docs/results.md, made from benchmarks/results.
 
-chain-SET.json is what benchmarks/chain.py writes, suite-NAME.json the result.json of
-`kgrec benchmark NAME`.
+suite-NAME.json there is the result.json of `kgrec benchmark NAME`.
 
-python benchmarks/tables.py            rewrites what stands between the markers in README.md
-python benchmarks/tables.py --check    exits 1 when README.md says something else
+python benchmarks/tables.py            rewrites both pages
+python benchmarks/tables.py --check    exits 1 when one of them says something else
 """
 
 from __future__ import annotations
@@ -30,99 +29,73 @@ from kgrec.benchmark.render_reading import (
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 BEGIN, END = "<!-- results: python benchmarks/tables.py -->", "<!-- end of results -->"
-COLD, WARM, ALL = "cold items", "warm items", "all users"
+HEAD = """# Results, suite by suite
+
+Made by `python benchmarks/tables.py` from [benchmarks/results](../benchmarks/results). Full ranking
+of the whole catalogue, items of the history left out, unless a suite says otherwise; ± is half the
+95% interval over users. [benchmarks.md](benchmarks.md) says how each figure comes about.
+
+W_g alone is the dense half (graph network and text) without S; S alone is the sparse half without
+the graph network; a shuffled graph keeps every degree and destroys the meaning. Ours and what is
+random are means over the seeds, ablations have the first seed alone.
+"""
+
+Result = dict[str, Any]
 
 
-def read(name: str) -> dict[str, Any] | None:
-    """The results of one set; None when it was not run."""
-    path = RESULTS / f"chain-{name}.json"
-    found: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
-    return found
+def summary(results: list[Result]) -> Iterator[str]:
+    """One line a suite: the best published figure, the best baseline and ours."""
+    yield "| suite | metrics | published, not rerun | best baseline | kgrec | lead | its cost |"
+    yield "|---|---|---|---|---|---|---|"
+    for result in results:
+        metrics, rows = result["suite"]["headline"], {row["name"]: row for row in result["rows"]}
+        ours, best = rows.get("kgrec"), result.get("best_baseline", {}).get(metrics[-1])
+        published = best_published(result, metrics[0])
+        cells = [
+            result["suite"]["title"],
+            " / ".join(metrics),
+            f"{_values(published['metrics'], metrics)} {published['model']}" if published else "",
+            f"{_means(rows[best], metrics)} {best}" if best in rows else "",
+            f"**{_means(ours, metrics)}**" if ours and is_done(ours) else "",
+            _lead(ours or {}, metrics[-1]),
+            _cost(ours) if ours and is_done(ours) else "",
+        ]
+        yield f"| {' | '.join(cells)} |"
 
 
-def row(label: str, metrics: dict[str, float], names: list[str], cost: str = "") -> str:
-    """One line of a table."""
-    values = " | ".join(f"{metrics[name]:.4f}" for name in names)
-    return f"| {label} | {values} | {cost} |"
-
-
-def cost_of(found: dict[str, Any]) -> str:
-    """Seconds and memory of one variant."""
-    seconds = found["seconds"]
-    return f"{seconds['fit']:.0f} + {seconds['lists']:.0f} s, {found['peak_gib']:.1f} GiB"
-
-
-def accuracy(name: str, title: str) -> Iterator[str]:
-    """The table of one set: baselines, then every variant."""
-    result = read(name)
-    if result is None:
-        return
-    names = ["hit_rate@10", "nDCG@10", "recall@20", "nDCG@20"]
-    hardware = result["hardware"]
-    yield f"\n**{title}** ({hardware['cores']} cores, {hardware['memory_gib']} GiB)\n"
-    yield "| model | HR@10 | nDCG@10 | recall@20 | nDCG@20 | fit + lists, peak memory |"
-    yield "|---|---|---|---|---|---|"
-    for label, key in (("popularity", "popularity"), ("item-kNN, tuned", "item-knn")):
-        yield row(label, result["baselines"]["models"][key][ALL], names)
-    for variant, found in result["variants"].items():
-        label = "**kgrec**" if variant == "all" else f"kgrec, {variant}"
-        yield row(label, found["groups"][ALL], names, cost_of(found))
-
-
-def cold(name: str, title: str) -> Iterator[str]:
-    """Cold and warm items of one model."""
-    result = read(name)
-    if result is None:
-        return
-    found = result["variants"]["all"]
-    baselines = result["baselines"]["models"]
-    yield f"\n**{title}**\n"
-    yield "| model | recall@20 on cold items | recall@20 on warm items |"
-    yield "|---|---|---|"
-    n_cold = found["groups"][COLD]["n"]
-    for label, groups in (
-        ("popularity", baselines["popularity"]),
-        ("item-kNN, tuned", baselines["item-knn"]),
-        ("**kgrec**", found["groups"]),
-    ):
-        values = " | ".join(f"{groups[group]['recall@20']:.4f}" for group in (COLD, WARM))
-        yield f"| {label} | {values} |"
-    yield f"\nRanked among all items, for the {n_cold:,} users who had a cold item."
-    for group, chance in found["chance"].items():
-        yield (
-            f"Ranked among the cold items alone, recall@20 is "
-            f"{found['groups'][group]['recall@20']:.4f}, where chance gives "
-            f"{chance['recall@20']:.4f}."
-        )
-
-
-SIMPLE = ("random", "popularity", "item-kNN")
-"""Baselines that every suite's table shows, whatever they reach."""
-
-
-def suite(result: dict[str, Any]) -> Iterator[str]:
-    """The table of one suite: the best published figure, simple models, the best baseline, ours."""
-    metrics, rows = result["suite"]["headline"], {row["name"]: row for row in result["rows"]}
-    best = result.get("best_baseline", {})
-    hardware = result["made"]["hardware"]
-    where = f"{hardware['cores']} cores, {hardware['memory_gib']} GiB"
-    yield f"\n**{result['suite']['title']}** ({where})\n"
-    yield "| model | " + " | ".join(metrics) + " | tune + fit + lists, peak memory |"
+def suite(result: Result) -> Iterator[str]:
+    """Everything about one suite: every row, what the parts are worth, how it was run."""
+    about, made = result["suite"], result["made"]
+    metrics, best = about["headline"], result.get("best_baseline", {})
+    hardware, data = made["hardware"], result.get("data", {})
+    yield f"\n## {about['title']}\n"
+    yield f"{about['protocol']}\n"
+    yield f"| model | {' | '.join(metrics)} | tune + fit + lists, peak memory |"
     yield "|---" * (len(metrics) + 2) + "|"
-    published = best_published(result, metrics[0])
-    if published is not None:
-        values = [published["metrics"].get(metric) for metric in metrics]
-        cells = " | ".join("" if value is None else f"{value:.4f}" for value in values)
-        yield f"| {published['model']}, published, not rerun | {cells} | |"
-    for name in dict.fromkeys([*SIMPLE, *best.values(), "kgrec"]):
-        if name in rows:
-            by = [metric for metric in metrics if best.get(metric) == name]
-            yield suite_row(rows[name], metrics, label(rows[name], by, len(metrics)))
-    yield from verdicts(rows.get("kgrec", {}))
+    for published in about.get("published") or ():
+        if any(metric in published["metrics"] for metric in metrics):
+            values = [published["metrics"].get(metric) for metric in metrics]
+            cells = " | ".join("" if value is None else f"{value:.4f}" for value in values)
+            yield f"| {published['model']}, published, not rerun | {cells} | |"
+    for row in sorted(result["rows"], key=lambda row: _ORDER.index(row["kind"])):
+        by = [metric for metric in metrics if best.get(metric) == row["name"]]
+        yield suite_row(row, metrics, label(row, by, len(metrics)))
+    yield from verdicts({row["name"]: row for row in result["rows"]}.get("kgrec", {}))
     yield from parts_off(result["rows"], metrics[-1])
+    seeds = ", ".join(map(str, made["seeds"]))
+    sizes = ", ".join(f"{data[key]:,} {key}" for key in ("users", "items", "train") if key in data)
+    yield (
+        f"\n{sizes.replace('train', 'rows to train on')}; seeds {seeds}; {made['trials']} trials; "
+        f"{hardware['cores']} cores, {hardware['memory_gib']} GiB; `{made['command']}` at "
+        f"{(made.get('commit') or 'an unknown commit')[:9]}."
+    )
+    yield from (f"\n{note}" for note in about.get("notes") or ())
 
 
-def parts_off(rows: list[dict[str, Any]], metric: str) -> Iterator[str]:
+_ORDER = ("baseline", "kgrec", "ablation")
+
+
+def parts_off(rows: list[Result], metric: str) -> Iterator[str]:
     """What each ablation loses, in one sentence."""
     said = [
         f"{row['name']} {found['difference']:+.4f} ({p_words(found['p_holm'])})"
@@ -133,26 +106,26 @@ def parts_off(rows: list[dict[str, Any]], metric: str) -> Iterator[str]:
         yield f"\nParts off, less the full model by {metric}: {'; '.join(said)}."
 
 
-def label(row: dict[str, Any], best_by: list[str], n_metrics: int) -> str:
+def label(row: Result, best_by: list[str], n_metrics: int) -> str:
     """The name of a row, and by what it is the best baseline."""
-    if row["kind"] == "kgrec":
-        return f"**{row['name']}**"
+    if row["kind"] != "baseline":
+        return f"**{row['name']}**" if row["kind"] == "kgrec" else f"kgrec, {row['name']}"
     if not best_by:
         return str(row["name"])
     where = "" if len(best_by) == n_metrics else f" by {', '.join(best_by)}"
     return f"{row['name']}, best baseline{where}"
 
 
-def suite_row(row: dict[str, Any], metrics: list[str], name: str) -> str:
+def suite_row(row: Result, metrics: list[str], name: str) -> str:
     """One line: mean and half the 95% interval of each metric, and the cost."""
     if not is_done(row):
         return f"| {name}: {row['status']} |" + " |" * (len(metrics) + 1)
-    took = " + ".join(f"{seconds(row, stage) or 0:.0f}" for stage in STAGES)
-    cost = f"{took} s, {peak_gib(row) or 0:.1f} GiB"
-    return f"| {name} | {' | '.join(plus_minus(row, metric) for metric in metrics)} | {cost} |"
+    return (
+        f"| {name} | {' | '.join(plus_minus(row, metric) for metric in metrics)} | {_cost(row)} |"
+    )
 
 
-def plus_minus(row: dict[str, Any], metric: str) -> str:
+def plus_minus(row: Result, metric: str) -> str:
     """`0.1234 ± 0.0056`, the wider side of the interval."""
     mean, low, high = (figure(row, metric, part) for part in ("mean", "low", "high"))
     if mean is None:
@@ -162,7 +135,7 @@ def plus_minus(row: dict[str, Any], metric: str) -> str:
     return f"{mean:.4f} ± {max(high - mean, mean - low):.4f}"
 
 
-def verdicts(row: dict[str, Any]) -> Iterator[str]:
+def verdicts(row: Result) -> Iterator[str]:
     """Ours less the best baseline, user by user, in one sentence."""
     said = [
         f"{metric} {found['difference']:+.4f} {span(found['low'], found['high'], '+')} "
@@ -173,28 +146,36 @@ def verdicts(row: dict[str, Any]) -> Iterator[str]:
         yield f"\nkgrec less the best baseline, paired by user: {'; '.join(said)}."
 
 
-def suites() -> Iterator[str]:
-    """The tables of every suite that was run."""
-    for path in sorted(RESULTS.glob("suite-*.json")):
-        yield from suite(json.loads(path.read_text("utf-8")))
+def _lead(row: Result, metric: str) -> str:
+    found = row.get("against", {}).get(metric)
+    if found is None:
+        return ""
+    return f"{found['difference']:+.4f} {span(found['low'], found['high'], '+')}"
 
 
-def tables() -> str:
-    """Everything between the markers."""
-    lines = [
-        *accuracy("amazon-beauty-2014", "amazon-beauty-2014, leave-last-out, brand and category"),
-        *accuracy(
-            "amazon-beauty-2014+also",
-            "the same with also_bought, also_viewed, bought_together, which may leak",
-        ),
-        *accuracy("amazon-scientific-2018", "amazon-scientific-2018, leave-last-out"),
-        *cold(
-            "amazon-scientific-2018+cold",
-            "amazon-scientific-2018, a tenth of the items kept out of training and tuning",
-        ),
-        *suites(),
-    ]
-    return "\n".join([BEGIN, *lines, "", END])
+def _cost(row: Result) -> str:
+    took = " + ".join(f"{seconds(row, stage) or 0:.0f}" for stage in STAGES)
+    return f"{took} s, {peak_gib(row) or 0:.1f} GiB"
+
+
+def _means(row: Result, metrics: list[str]) -> str:
+    return _values({metric: figure(row, metric, "mean") for metric in metrics}, metrics)
+
+
+def _values(values: dict[str, float | None], metrics: list[str]) -> str:
+    found = [values.get(metric) for metric in metrics]
+    return " / ".join("-" if value is None else f"{value:.4f}" for value in found)
+
+
+def pages() -> dict[Path, str]:
+    """What each page should hold."""
+    results = [json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("suite-*.json"))]
+    readme = ROOT / "README.md"
+    before, rest = readme.read_text("utf-8").split(BEGIN)
+    _, after = rest.split(END)
+    table = "\n".join([BEGIN, *(summary(results) if results else ()), END])
+    details = "\n".join([HEAD, *(line for result in results for line in suite(result)), ""])
+    return {readme: before + table + after, ROOT / "docs" / "results.md": details}
 
 
 def main() -> None:
@@ -202,14 +183,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
-    path = ROOT / "README.md"
-    text = path.read_text()
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    made = before + tables() + after
-    if args.check:
-        sys.exit("README.md differs from benchmarks/results" if made != text else 0)
-    path.write_text(made)
+    for path, text in pages().items():
+        if args.check and (not path.exists() or path.read_text("utf-8") != text):
+            sys.exit(f"{path.name} differs from benchmarks/results")
+        if not args.check:
+            path.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":

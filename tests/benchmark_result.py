@@ -127,6 +127,8 @@ def result() -> Result:
                 "versions": {"numpy": "2.0", "torch": "2.9"},
                 "data_sha256": "d" * 64,
                 "options": ["seed=7"],
+                "seeds": [7, 8],
+                "trials": 30,
             },
             "data": {"users": 400, "items": 90, "train": 3000, "validation": 400, "test": 400,
                      "test_users": 400, "cold_items": 3, "behaviours": {"buy": 3000, "view": 800},
