@@ -42,6 +42,7 @@ def spectral_items(
             if evidence is not None:
                 blocks.append(np.float32(graph_weight) * _scaled(sp.csr_array(evidence.T)))
     stacked = sp.csr_array(sp.vstack(blocks, format="csr", dtype=np.float32))
+    stacked = stacked[np.diff(stacked.indptr) > 0]  # most attributes of a wide graph join nothing
     vectors = np.zeros((history.shape[1], size), np.float32)
     rank = min(size, min(stacked.shape) - 1)
     if rank < 1 or stacked.nnz == 0:
