@@ -109,7 +109,7 @@ class _Trainer:
         self.fingerprint = _fingerprint(
             examples, graph, text, config, validation, self.device, begun
         )
-        self.nodes = Nodes.of(graph)
+        self.nodes = Nodes.of(graph, config.layers)
         popularity = examples.popularity()
         self.negatives = Negatives(popularity, config.n_negatives, config.popularity_power)
         start = _start(examples, graph, self.nodes, text, popularity > 0, spectral=not begun)

@@ -78,9 +78,10 @@ def _to_torch(matrix: csr_array, device: torch.device | None) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
-    """The nodes that message passing visits: every item, then attributes of two edges or more.
+    """The nodes that message passing visits: every item, then attributes that items hear of.
 
-    An attribute with a single edge cannot say that two items are alike.
+    An attribute with a single edge cannot say that two items are alike, and what stands further
+    from any item than messages travel reaches none.
     """
 
     n_items: int
@@ -91,23 +92,34 @@ class Nodes:
     position: Ints
     """The position among the nodes visited, -1 where not visited."""
     n: int
+    listens: npt.NDArray[np.bool_]
+    """Whether what a visited node hears can still reach an item; others only speak, (n,)."""
 
     @staticmethod
-    def of(graph: KnowledgeGraph) -> Nodes:
-        """Every item and the attributes that join at least two nodes."""
+    def of(graph: KnowledgeGraph, layers: int = 1) -> Nodes:
+        """Every item and the attributes of two edges or more at most layers + 1 edges away."""
         offset, total = {"item": 0}, graph.n_items
         for kind, vocabulary in graph.nodes.items():
             if kind not in ("item", "user"):
                 offset[kind] = total
                 total += len(vocabulary)
         degree = np.zeros(total, np.int64)
+        links = [np.zeros((2, 0), np.int64)]
         for relation in graph.relations:
             for kind, row in ((relation.head, 0), (relation.tail, 1)):
                 if kind != "user":
                     degree += np.bincount(relation.edges[row] + offset[kind], minlength=total)
-        visited = (degree >= 2) | (np.arange(total) < graph.n_items)
+            if "user" not in (relation.head, relation.tail):
+                far = np.array([[offset[relation.head]], [offset[relation.tail]]])
+                links.append(relation.edges + far)
+        head, tail = np.concatenate(links, axis=1)
+        near = np.arange(total) < graph.n_items
+        for _ in range(layers + 1):
+            listens, near = near, near.copy()
+            near[tail[listens[head]]] = near[head[listens[tail]]] = True
+        visited = near & ((degree >= 2) | (np.arange(total) < graph.n_items))
         position = np.where(visited, np.cumsum(visited) - 1, -1)
-        return Nodes(graph.n_items, offset, visited, position, int(visited.sum()))
+        return Nodes(graph.n_items, offset, visited, position, int(visited.sum()), listens[visited])
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +173,10 @@ def edges_of(
         np.concatenate(column) for column in zip(*parts, strict=True)
     )
     degree = np.bincount(source, minlength=nodes.n)
+    heard = nodes.listens[target]
+    source, target, relation_of, weight = (
+        column[heard] for column in (source, target, relation_of, weight)
+    )
     if len(source) > max_edges:
         kept = np.flatnonzero(generator.random(len(source)) < max_edges / len(source))
         source, target, relation_of, weight = (

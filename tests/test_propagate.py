@@ -48,6 +48,25 @@ def test_attributes_of_one_edge_are_not_visited() -> None:
     assert nodes.position.tolist() == [0, 1, 2, 3, 4, -1, 5, -1, 6]
 
 
+def test_what_no_item_hears_of_is_not_visited() -> None:
+    chain = graph_of(
+        has_brand=("item", "brand", [(0, 0), (1, 0)]),
+        of=("brand", "colour", [(0, 0), (1, 0), (1, 1), (2, 1)]),
+    )
+    # items - brand 0 - colour 0 - brand 1 - colour 1
+    one, two = Nodes.of(chain, layers=1), Nodes.of(chain, layers=2)
+    assert one.position.tolist() == [0, 1, 2, 3, 4, -1, -1, 5, -1]
+    assert one.listens.tolist() == [True] * 5 + [False]  # colour 0 speaks, its hearing is too late
+    assert two.n == 7
+    assert two.listens.tolist() == [True] * 5 + [False, True]
+    into_attributes, into_items = edges_of(
+        chain, one, hub_power=0.0, max_edges=100, generator=np.random.default_rng(0)
+    )
+    assert set(into_attributes.target) == {4}
+    assert set(into_attributes.source) == {0, 1, 5}
+    assert set(into_items.source) == {4}
+
+
 def test_each_relation_sums_to_a_mean_and_hubs_count_less() -> None:
     _, groups = example_edges()
     for edges in groups:
