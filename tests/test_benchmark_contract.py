@@ -41,7 +41,7 @@ def renumbered(rows: Interactions, order: np.ndarray[Any, Any]) -> Interactions:
 def test_the_table_has_these_baselines_in_this_order() -> None:
     assert list(BASELINES) == [
         "random", "popularity", "own first", "sequence transition", "text neighbours", "item-kNN",
-        "iALS", "LightGCN", "sparse ridge", "EASE", "EASE + graph rows",
+        "iALS", "LightGCN", "sparse ridge", "behaviour ridges", "EASE", "EASE + graph rows",
     ]  # fmt: skip
     with pytest.raises(ConfigError, match="did you mean 'EASE'"):
         baseline("EASEL")
@@ -165,8 +165,9 @@ def test_a_baseline_says_why_it_has_no_place_on_data_that_lacks_what_it_needs() 
     plain = replace(ROWS, time_kind="none").where(ROWS.is_target())
     why = {name: applies(name, plain, bare) for name in BASELINES}
     assert {name for name, reason in why.items() if reason} == {
-        "own first", "sequence transition", "text neighbours", "EASE + graph rows"
+        "own first", "sequence transition", "text neighbours", "behaviour ridges",
+        "EASE + graph rows",
     }  # fmt: skip
-    for name in ("sequence transition", "text neighbours"):
+    for name in ("sequence transition", "text neighbours", "behaviour ridges"):
         with pytest.raises(Exception, match="cannot be fitted"):
             BASELINES[name].fit(plain, bare, {})

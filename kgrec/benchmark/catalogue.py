@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from kgrec.benchmark.behaviours import BEHAVIOURS
 from kgrec.benchmark.factors import IALS
 from kgrec.benchmark.lightgcn import LIGHTGCN
 from kgrec.benchmark.linear import EASE, EASE_GRAPH, SPARSE_RIDGE
@@ -26,6 +27,7 @@ BASELINES: Mapping[str, Recipe] = {
         IALS,
         LIGHTGCN,
         SPARSE_RIDGE,
+        BEHAVIOURS,
         EASE,
         EASE_GRAPH,
     )
