@@ -116,8 +116,8 @@ BEHAVIOURS = Recipe(
         "decay": Range(0.2, 1.0),
     },
     defaults={
-        "ridge": 30.0, "degree_power": 0.0, "pair_decay": 1.0, "neighbours": 100, "cross": 0.3,
-        "own": 0.5, "own_power": 0.5, "heavier": 0.5, "output_power": 0.125, "decay": 1.0,
+        "ridge": 30.0, "degree_power": 0.0, "pair_decay": 1.0, "neighbours": 100, "cross": 0.2,
+        "own": 0.5, "own_power": 0.75, "heavier": 0.3, "output_power": 0.125, "decay": 1.0,
     },
     cheap=frozenset({"cross", "own", "own_power", "heavier", "output_power", "decay"}),
     prepare=_solve,
