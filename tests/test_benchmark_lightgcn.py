@@ -54,7 +54,9 @@ def test_it_learns_who_buys_in_which_group() -> None:
 def test_negatives_are_items_that_the_user_lacks() -> None:
     had = _had(shop_rows())
     user = np.repeat(np.arange(N_USERS), 20).astype(np.int64)
-    drawn = _unseen(had, user, np.random.default_rng(0))
+    owner, item = had.nonzero()
+    known = owner.astype(np.int64) * had.shape[1] + item
+    drawn = _unseen(known, had.shape[1], user, np.random.default_rng(0))
     assert (np.asarray(had.toarray())[user, drawn] == 0).mean() > 0.99
 
 

@@ -106,17 +106,20 @@ def _train(had: sp.csr_array, seed: int, options: Options) -> list[Floats]:
     generator = np.random.default_rng(seed)
     weight = model.embedding.weight
     torch.nn.init.xavier_uniform_(weight, generator=torch.Generator().manual_seed(seed))
-    optimizer = torch.optim.Adam(model.parameters(), lr=options["learning_rate"])
+    optimizer = torch.optim.Adam(model.parameters(), lr=options["learning_rate"], fused=True)
     user, item = had.nonzero()
+    known = user.astype(np.int64) * had.shape[1] + item  # ascending: columns of a row are
     n_batches = max(1, min(BATCHES, len(user) // LEAST_BATCH))
     for _ in range(options["epochs"] if len(user) else 0):
         for chosen in np.array_split(generator.permutation(len(user)), n_batches):
-            negative = _unseen(had, user[chosen], generator)
-            nodes = [user[chosen], had.shape[0] + item[chosen], had.shape[0] + negative]
+            negative = _unseen(known, had.shape[1], user[chosen], generator)
+            nodes = np.concatenate(
+                [user[chosen], had.shape[0] + item[chosen], had.shape[0] + negative]
+            )
             z = model.get_embedding(edges)
             # rows picked by a product: its gradient adds up in one order on several threads
-            u, p, n = (_pick(node, len(z)) @ z for node in nodes)
-            ids = torch.from_numpy(np.unique(np.concatenate(nodes)))
+            u, p, n = (_pick(nodes, len(z)) @ z).chunk(3)
+            ids = torch.from_numpy(np.unique(nodes))
             loss = model.recommendation_loss(
                 (u * p).sum(1), (u * n).sum(1), ids, options["regularization"]
             )
@@ -138,12 +141,19 @@ def _pick(node: npt.NDArray[np.int64], n: int) -> Any:
 
 
 def _unseen(
-    had: sp.csr_array, user: npt.NDArray[np.int64], generator: np.random.Generator
+    known: npt.NDArray[np.int64],
+    n_items: int,
+    user: npt.NDArray[np.int64],
+    generator: np.random.Generator,
 ) -> npt.NDArray[np.int64]:
-    """An item that each user lacks, drawn evenly; a few tries, then whatever came."""
-    n_items = had.shape[1]
-    row = np.repeat(np.arange(had.shape[0], dtype=np.int64), np.diff(had.indptr))
-    known = row * n_items + had.indices  # ascending: columns of a row are
+    """An item that each user lacks, drawn evenly; a few tries, then whatever came.
+
+    Args:
+        known: user * n_items + item of everything had, ascending.
+        n_items: How many there are.
+        user: Whose items, (n,).
+        generator: Draws.
+    """
     drawn = generator.integers(0, n_items, len(user))
     for _ in range(5):
         key = user * n_items + drawn
