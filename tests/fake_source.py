@@ -59,6 +59,7 @@ class FakeRecommender(FakeSource):
             {"item_id": self.items.ids, "title": [f"Thing {i}" for i in range(11)]}
         )
         self.held_out = Interactions.of([3], [9], n_users=23, n_items=11)
+        self.later: Interactions | None = None
         self.fit_report: dict[str, Any] = {"seconds": {"load": 1.25}}
 
     def full_history(self) -> Interactions:
