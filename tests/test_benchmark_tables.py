@@ -58,6 +58,14 @@ def test_the_page_has_every_row(tables: ModuleType) -> None:
         assert f"{row['name']}" in text
 
 
+def test_openings_beyond_the_first_are_said(tables: ModuleType) -> None:
+    made = result() | {"openings": {"kgrec seed 7": 3, "EASE seed 7": 1}}
+    said = "\n".join(tables.suite(made))
+    assert "opened more than once for kgrec seed 7 3 times." in said
+    once = result() | {"openings": {"kgrec seed 7": 1}}
+    assert "more than once" not in "\n".join(tables.suite(once))
+
+
 def test_suites_with_less(tables: ModuleType) -> None:
     failed = one_row_result()
     failed["rows"][0] |= {"status": "out of time", "metrics": {}, "seeds": []}
