@@ -7,7 +7,7 @@ READY = $(VENV)/.ready
 # and what else kgrec benchmark takes, as in OPTIONS="--trials 5".
 DATA ?= data
 SUITE ?=
-OPTIONS ?=
+OPTIONS ?= --jobs 2
 
 .PHONY: demo test lint benchmark clean
 

@@ -38,7 +38,7 @@ of the whole catalogue, items of the history left out, unless a suite says other
 W_g alone is the dense half (graph network and text) without S; S alone is the sparse half without
 the graph network; a shuffled graph keeps every degree and destroys the meaning. Ours and what is
 random are means over the seeds, ablations have the first seed alone. A run that was stopped goes on
-with the rows that it has, so a row may be older than the commit named below its table.
+with the rows that it has: those that an earlier commit may have fitted are named below the table.
 """
 
 Result = dict[str, Any]
@@ -90,11 +90,25 @@ def suite(result: Result) -> Iterator[str]:
         f"{hardware['cores']} cores, {hardware['memory_gib']} GiB; `{made['command']}` at "
         f"{(made.get('commit') or 'an unknown commit')[:9]}."
     )
+    yield from fitted_before(result)
     often = {name: n for name, n in (result.get("openings") or {}).items() if n > 1}
     if often:
         said = ", ".join(f"{name} {n} times" for name, n in often.items())
         yield f"\nThe test part was opened more than once for {said}."
     yield from (f"\n{note}" for note in about.get("notes") or ())
+
+
+def fitted_before(result: Result) -> Iterator[str]:
+    """Which rows an earlier commit may have fitted: theirs is another one or was not recorded."""
+    now = result["made"].get("commit")
+    rows = [
+        row["name"] for row in result["rows"]
+        if any(seed.get("commit") != now for seed in row.get("seeds", ()))
+    ]  # fmt: skip
+    if len(rows) == len(result["rows"]):
+        yield "\nAll rows were fitted at that commit or at earlier ones."
+    elif rows:
+        yield f"\nFitted at that commit or at earlier ones: {', '.join(rows)}."
 
 
 _ORDER = ("baseline", "kgrec", "ablation")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,37 @@ def test_a_run_that_was_stopped_goes_on(shop: Path, monkeypatch: pytest.MonkeyPa
     other = options(shop, overrides=("split.method=random",))
     with pytest.raises(KgrecError, match="another test part"):
         run_suite(suite, other)
+
+
+def test_rows_side_by_side_give_the_same(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["slow", "popular", "drawn"]
+    suite = tiny_suite(shop / "schema.toml", baselines=names, seeds=[7, 8], seconds=4)
+    alone = run_suite(suite, options(shop, rows=("popular", "drawn")))
+    chosen = options(shop, out=shop.parent / "beside", rows=tuple(names), jobs=2)
+    result = run_suite(suite, chosen)
+    assert list(baselines(result)) == names
+    assert baselines(result)["slow"]["status"] == "out of time"
+    for name in ("popular", "drawn"):
+        one, other = baselines(alone)[name], baselines(result)[name]
+        assert [s["lists_sha256"] for s in one["seeds"]] == [
+            s["lists_sha256"] for s in other["seeds"]
+        ]
+    assert result["openings"] == alone["openings"]
+    counted = json.loads((chosen.out / "openings.json").read_text())
+    assert counted["openings"] == result["openings"]
+    threads = {seed["threads"] for row in result["rows"] for seed in row["seeds"]}
+    assert threads == {max(1, (os.cpu_count() or 1) // 2)}
+
+
+def test_an_interrupt_ends_the_rows_side_by_side(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = tiny_suite(shop / "schema.toml", baselines=["popular", "slow"])
+    started = count_starts(monkeypatch, stop_at="popular")
+    with pytest.raises(KeyboardInterrupt):
+        run_suite(suite, options(shop, rows=("popular", "slow"), jobs=2))  # slow takes a minute
+    assert len(started) == 2 or started == ["popular-seed7"]
+    assert not (shop.parent / "out" / "rows" / "slow-seed7" / "row.json").exists()
 
 
 def look_inside(monkeypatch: pytest.MonkeyPatch, newest: set[tuple[Any, ...]]) -> list[str]:

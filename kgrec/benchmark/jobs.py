@@ -15,6 +15,7 @@ import kgrec
 from kgrec import settings
 from kgrec.atomic import claim, replace_file
 from kgrec.benchmark.limits import run_limited
+from kgrec.benchmark.made import commit, default_threads
 from kgrec.benchmark.plan import Row
 from kgrec.benchmark.rows import EMBEDDINGS, ROW, Job
 from kgrec.benchmark.scoring import file_hash
@@ -59,8 +60,9 @@ def fitted(
     (out / "job.json").write_text(json.dumps(settings.to_plain(job), indent=1) + "\n", "utf-8")
     command = [sys.executable, "-m", "kgrec.benchmark.rows", str(out / "job.json")]
     ended = run_limited(
-        command, log=out / "log.txt", seconds=suite.seconds, memory_gib=suite.memory_gib
-    )
+        command, log=out / "log.txt", seconds=suite.seconds, memory_gib=suite.memory_gib,
+        threads=_threads(bench.options), stop=bench.stop,
+    )  # fmt: skip
     if ended.status == "done":
         record = json.loads((out / ROW).read_text("utf-8"))
         record["peak_gib"] = round(max(record["peak_gib"], ended.peak_gib), 3)
@@ -71,9 +73,15 @@ def fitted(
             "peak_gib": round(ended.peak_gib, 3), "trials_asked": suite.trials,
         }  # fmt: skip
     record["limits"] = [suite.seconds, suite.memory_gib]
+    record |= {"commit": commit(), "threads": _threads(bench.options) or default_threads()}
     with claim(out / ROW), replace_file(out / ROW) as beside:
         beside.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
     return record
+
+
+def _threads(options: Options) -> int | None:
+    """The share of the cores that each of several rows has; None where one has them all."""
+    return None if options.jobs == 1 else max(1, (os.cpu_count() or 1) // options.jobs)
 
 
 def _first_seed(bench: Benchmark, scene: Scene, row: Row) -> dict[str, Any]:

@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Literal
 
 Status = Literal["done", "out of time", "out of memory", "failed"]
 
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+"""What libraries read at their start."""
 _REASON_LINES = 5
 _LINE_CHARACTERS = 300
 
@@ -36,6 +39,8 @@ def run_limited(
     log: Path,
     seconds: float,
     memory_gib: float,
+    threads: int | None = None,
+    stop: Event | None = None,
     poll_seconds: float = 0.2,
 ) -> Ended:
     """Runs a command in a process group of its own and ends the group when a limit is passed.
@@ -49,18 +54,27 @@ def run_limited(
         log: File for what the command says on stdout and stderr.
         seconds: Wall-clock limit.
         memory_gib: Limit of resident memory.
+        threads: Most that a library of it computes with; as the environment says by default.
+        stop: Ends it once it is set.
         poll_seconds: How often to look.
+
+    Raises:
+        InterruptedError: `stop` was set.
     """
+    chosen = {} if threads is None else dict.fromkeys(THREADS, str(threads))
     began = time.monotonic()
     peak = 0
     with log.open("wb") as said:
         child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True
-        )
+            command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True,
+            env=os.environ | chosen,
+        )  # fmt: skip
         try:
             while True:
                 code = _wait(child, poll_seconds)
                 passed = time.monotonic() - began
+                if stop is not None and stop.is_set():
+                    raise InterruptedError
                 if code is not None:
                     return Ended(*_ending(code, log, peak), passed, peak / 2**30)
                 peak = max(peak, resident_bytes(child.pid))

@@ -176,12 +176,13 @@ def origin(result: Result) -> Iterator[Piece]:
         [[row["name"], row.get("about"), row.get("source")] for row in result["rows"]],
     )
     kept = [
-        [row["name"], seed_name(seed), seed["lists"], seed.get("lists_sha256")]
+        [row["name"], seed_name(seed), seed["lists"], seed.get("lists_sha256"),
+         (seed.get("commit") or "")[:9], seed.get("threads")]
         for row in result["rows"] for seed in row.get("seeds", ()) if seed.get("lists")
     ]  # fmt: skip
     if kept:
         yield Grid(
-            ["row", "", "file", "sha256"], kept,
+            ["row", "", "file", "sha256", "commit", "threads"], kept,
             "Everything that was scored, beside truth.parquet: any other tool can score it again.",
         )  # fmt: skip
 

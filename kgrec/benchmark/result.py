@@ -5,12 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
-import os
-import platform
-import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +17,7 @@ import polars as pl
 import kgrec
 from kgrec import settings
 from kgrec.atomic import claim, replace_file
+from kgrec.benchmark.made import commit, hardware
 from kgrec.benchmark.pairing import Values, aligned, best_baselines, pair_rows
 from kgrec.benchmark.pairs import NOTES
 from kgrec.benchmark.plan import Row
@@ -32,7 +29,7 @@ FORMAT = 1
 _OTHER_DRAWS = 400  # of the bootstrap, for metrics that no claim is made by
 _SEED_FIELDS = (
     "seconds", "peak_gib", "validation", "trials", "trials_asked", "chosen", "space", "tried",
-    "switched_off", "lists_sha256", "stages",
+    "switched_off", "lists_sha256", "stages", "commit", "threads",
 )  # fmt: skip
 
 
@@ -80,37 +77,6 @@ def write_result(result: Mapping[str, Any], bench: Benchmark) -> None:
         _write(out / "report.html", render.html(result))
     except MissingExtraError as error:
         say(f"benchmark: no report.html: {error}")
-
-
-def hardware() -> dict[str, Any]:
-    """What the numbers were measured on."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    processor = platform.processor()
-    with suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        processor = next(ln for ln in lines if ln.startswith("model name")).partition(":")[2]
-    return {
-        "cores": os.cpu_count(),
-        "memory_gib": round(memory),
-        "processor": processor.strip(),
-        "python": platform.python_version(),
-    }
-
-
-def commit() -> str | None:
-    """The commit of the checkout that runs, a `+` behind where files differ; None elsewhere."""
-    folder = Path(kgrec.__file__).parent.parent
-    if not (folder / ".git").exists():
-        return None
-    with suppress(OSError, subprocess.CalledProcessError):
-        head, changed = (
-            subprocess.run(
-                ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True
-            ).stdout.strip()
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno", "kgrec"])
-        )
-        return head + ("+" if changed else "")
-    return None
 
 
 def _row(bench: Benchmark, row: Row) -> dict[str, Any]:

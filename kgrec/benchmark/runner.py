@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Container
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -59,8 +61,7 @@ def run_suite(suite: Suite, options: Options) -> dict[str, Any]:
         bench.warnings += [f"left out, {why}" for why in left_out]
         bench.rows = rows
         wanted = {row.name for row in choose(rows, options.rows)}
-        for row in rows:
-            _run_row(bench, row, wanted=row.name in wanted)
+        _run_rows(bench, wanted)
         result = _finish(bench)
         shutil.rmtree(options.out / "visible", ignore_errors=True)
     return result
@@ -150,6 +151,27 @@ def _has_text(shop: Shop) -> bool:
     return shop.text is not None and bool((shop.text.fill_null("").str.strip_chars() != "").any())
 
 
+def _run_rows(bench: Benchmark, wanted: Container[str]) -> None:
+    """Every row, `jobs` of them at a time; the runs end up in the order of the table."""
+    if bench.options.jobs == 1:
+        for row in bench.rows:
+            _run_row(bench, row, wanted=row.name in wanted)
+        return
+    with ThreadPoolExecutor(bench.options.jobs) as pool:
+        pending = [
+            pool.submit(_run_row, bench, row, wanted=row.name in wanted) for row in bench.rows
+        ]
+        try:
+            for done in pending:
+                done.result()
+        except BaseException:
+            bench.stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    place = {row.name: n for n, row in enumerate(bench.rows)}
+    bench.runs.sort(key=lambda run: place[run.row.name])
+
+
 def _run_row(bench: Benchmark, row: Row, *, wanted: bool) -> None:
     """Fits a row under each seed, or in each fold; a seed that does not end is the last."""
     suite = bench.suite
@@ -163,7 +185,8 @@ def _run_row(bench: Benchmark, row: Row, *, wanted: bool) -> None:
             scored, file = None, SCORES if scene.pairs else LISTS
             if record["status"] == "done":
                 path = row_folder(bench, scene, row, seed) / file
-                scored = scene.sealed.score(row.name, seed, path)
+                with bench.scoring:
+                    scored = scene.sealed.score(row.name, seed, path)
             bench.runs.append(Run(row, seed, scene.fold, record, scored, file))
             say(_line(bench, bench.runs[-1]))
             if scored is None:

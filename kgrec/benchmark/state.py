@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event, Lock
 from typing import Any
 
 from kgrec.benchmark.files import Found
@@ -29,6 +30,8 @@ class Options:
     """Of our model's configuration: `ranker.ridge=20`."""
     seconds: float | None = None
     memory_gib: float | None = None
+    jobs: int = 1
+    """Rows fitted side by side, each with its share of the cores."""
     catalogue: str = "kgrec.benchmark.catalogue"
     command: str = ""
     """As it was typed, for the record."""
@@ -77,3 +80,7 @@ class Benchmark:
     rows: list[Row] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    stop: Event = field(default_factory=Event)
+    """Set when the run is interrupted; ends the rows that other threads wait for."""
+    scoring: Lock = field(default_factory=Lock)
+    """Held while lists are scored, which counts openings in one file."""

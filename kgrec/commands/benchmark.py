@@ -75,6 +75,10 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         "--seconds-per-row", type=float, metavar="N", help="wall-clock limit of a row and seed"
     )
     parser.add_argument("--memory-gib", type=float, metavar="N", help="memory limit of a row")
+    parser.add_argument(
+        "--jobs", type=at_least_one, default=1, metavar="N",
+        help="rows fitted side by side, each with its share of the cores (default: 1)",
+    )  # fmt: skip
 
 
 def _seeds(text: str) -> tuple[int, ...]:
@@ -133,6 +137,7 @@ def _run(args: argparse.Namespace) -> None:
         overrides=tuple(args.overrides),
         seconds=args.seconds_per_row,
         memory_gib=args.memory_gib,
+        jobs=args.jobs,
         command=_typed(sys.argv[1:], {str(args.data): "DIR", str(args.out): "OUT"}),
     )
     result = run_suite(suite, options)
