@@ -11,12 +11,32 @@ import polars as pl
 
 from kgrec.clean import clean_text, match_key, split_values
 from kgrec.graph import KnowledgeGraph, Relation
+from kgrec.id_codes import NONE, Coder
 from kgrec.schema import Schema
 from kgrec.schema_parts import NameTable, RelationColumn, TripleTable
 from kgrec.tables import Tables
-from kgrec.vocabulary import Vocabulary
+from kgrec.vocabulary import Indices, Vocabulary
 
 OWNERS = {"items": "item", "users": "user"}
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """One end of each edge."""
+
+    at: Indices
+    """Places among `keys`, or indices of nodes where there are none, (n,)."""
+    keys: pl.Series | None = None
+    """Keys of nodes in their kind, String, (m,)."""
+
+    @staticmethod
+    def of(keys: pl.Series) -> Ends:
+        """Ends by their keys, (n,)."""
+        return Ends(np.arange(len(keys)), keys)
+
+    def indices(self, known: Vocabulary) -> Indices:
+        """The index of each, (n,)."""
+        return self.at if self.keys is None else known.find(self.keys)[self.at]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +46,8 @@ class Edges:
     name: str
     head: str
     tail: str
-    heads: pl.Series
-    """Keys of the heads in their kind, String, (n,)."""
-    tails: pl.Series
-    """Keys of the tails in their kind, (n,)."""
+    heads: Ends
+    tails: Ends
     weight: float
     may_leak: bool
 
@@ -84,19 +102,25 @@ class GraphBuilder:
 
     def _attribute(self, relation: RelationColumn, cells: pl.Series) -> bool:
         """Adds the edges of an attribute; whether there is any."""
-        values = split_values(cells, relation.split)
+        coder = Coder()
+        codes = coder.code(cells)
+        values = split_values(coder.ids(np.arange(len(coder), dtype=np.int32)), relation.split)
         label, _ = clean_text(values["value"])  # counted where the item table is cleaned
         key = label if relation.match_case else match_key(label)
-        found = pl.DataFrame({"row": values["row"], "key": key, "label": label}).drop_nulls("key")
+        found = pl.DataFrame({"cell": values["row"], "key": key, "label": label}).drop_nulls("key")
         if not found.height:
             return False
-        owner = OWNERS[relation.table]
         self._labels.setdefault(relation.tail, []).append(found.select("key", "label"))
+        begin = np.searchsorted(found["cell"].to_numpy(), np.arange(len(coder) + 1))
+        rows = np.flatnonzero(codes != NONE)
+        first = begin[codes[rows]]
+        count = begin[codes[rows] + 1] - first
+        row = np.repeat(rows, count)
+        at = np.repeat(first - np.cumsum(count) + count, count) + np.arange(len(row))
         self._edges.append(
             Edges(
-                relation.name, owner, relation.tail,
-                self._nodes[owner].take(found["row"].to_numpy()), found["key"],
-                relation.weight, relation.may_leak,
+                relation.name, OWNERS[relation.table], relation.tail,
+                Ends(row), Ends(at, found["key"]), relation.weight, relation.may_leak,
             )
         )  # fmt: skip
         return True
@@ -185,20 +209,28 @@ class GraphBuilder:
                     label = group.select(key=end, label=end)
                     self._labels.setdefault("entity", []).append(label)
             self._edges.append(
-                Edges(relation, head, tail, group["head"], group["tail"], weight, leaks[relation])
+                Edges(
+                    relation,
+                    head,
+                    tail,
+                    Ends.of(group["head"]),
+                    Ends.of(group["tail"]),
+                    weight,
+                    leaks[relation],
+                )
             )
 
     def _number(self) -> KnowledgeGraph:
-        keys = {kind: vocabulary.ids for kind, vocabulary in self._nodes.items()}
+        lookups, keys = dict(self._nodes), dict[str, pl.Series]()
         for kind, frames in self._labels.items():
             distinct = pl.concat(frames).unique("key", keep="first", maintain_order=True)
             keys[kind] = distinct["key"]
             self._nodes[kind] = Vocabulary(distinct["label"], kind)
-        lookups = {kind: Vocabulary(ids, kind) for kind, ids in keys.items()}
+        lookups |= {kind: Vocabulary(ids, kind) for kind, ids in keys.items()}
         relations = []
         for edges in self._edges:
-            head = lookups[edges.head].find(edges.heads)
-            tail = lookups[edges.tail].find(edges.tails)
+            head = edges.heads.indices(lookups[edges.head])
+            tail = edges.tails.indices(lookups[edges.tail])
             both = _distinct(head, tail, len(lookups[edges.tail]))
             weight = np.full(both.shape[1], edges.weight, np.float32)
             relations.append(
@@ -219,5 +251,7 @@ def _distinct(
     """Distinct pairs, sorted by head then tail, (2, n)."""
     if not len(head):
         return np.zeros((2, 0), np.int64)
-    pair = np.unique(head * n_tails + tail)
+    pair = head * n_tails + tail
+    if (pair[1:] <= pair[:-1]).any():
+        pair = np.unique(pair)
     return np.stack([pair // n_tails, pair % n_tails])

@@ -2,44 +2,43 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 
+from kgrec.carried import Carried
 from kgrec.errors import DataError
+from kgrec.id_codes import Coder, Codes
 from kgrec.interactions import TimeKind
+from kgrec.node_tables import wanted_columns
 from kgrec.readers import EXTRA, Table, reading
 from kgrec.schema import Schema
-from kgrec.schema_parts import InteractionTable
+from kgrec.schema_parts import InteractionTable, NodeTable
 from kgrec.tables import Tables
 
 BATCH_ROWS = 500_000
-ROW = "\x00row"
 CODED = {
-    "user": pl.UInt32, "item": pl.UInt32, "behaviour": pl.UInt8, "time": pl.Int64,
+    "user": pl.Int32, "item": pl.Int32, "behaviour": pl.UInt8, "time": pl.Int64,
     "weight": pl.Float32,
 }  # fmt: skip
+_CARRIED = "\x00carried."
+_MOST_BEHAVIOURS = 255
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _ISO = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 
 
-class Coder:
-    """Gives every id it sees a number, 32 bits instead of a text a row."""
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that may be wrong with a row."""
 
-    def __init__(self) -> None:
-        self._type = pl.Categorical(pl.Categories.random())
-        # polars forgets the codes of a type when the last series of it goes.
-        self._alive = pl.Series([], dtype=self._type)
-
-    def code(self, ids: pl.Series) -> pl.Series:
-        """Code of each id, UInt32, (n,)."""
-        return ids.cast(self._type).to_physical()
-
-    def ids(self, codes: pl.Series) -> pl.Series:
-        """The ids of codes that `code` gave, String, (n,)."""
-        return codes.cat.to(self._type).cast(pl.String)
+    test: pl.Expr
+    """Whether it is, over the columns that `RowReader` reads."""
+    reason: str
+    decides: bool = True
+    """Whether a row can be bad by this alone; others only say better what another one found."""
 
 
 @dataclass(slots=True)
@@ -52,7 +51,8 @@ class RowReader:
         time_range: Unix seconds [first, last) of a believable time.
         users: Codes of the users.
         items: Codes of the items.
-        behaviours: Names of the behaviours seen so far, or those the schema weighs.
+        behaviours: Codes of the behaviours, first those that the schema weighs.
+        carried: What interaction tables say of `items` and `users` on the way.
     """
 
     schema: Schema
@@ -60,13 +60,25 @@ class RowReader:
     time_range: tuple[int, int]
     users: Coder = field(default_factory=Coder)
     items: Coder = field(default_factory=Coder)
-    behaviours: list[str] = field(default_factory=list)
+    behaviours: Coder = field(default_factory=Coder)
+    carried: dict[str, Carried] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.behaviours.code(pl.Series(list(self.schema.behaviours), dtype=pl.String))
+
+    @property
+    def behaviour_names(self) -> list[str]:
+        """Names of the behaviours by their codes."""
+        names: list[str] = self.behaviours.ids(
+            np.arange(len(self.behaviours), dtype=np.int32)
+        ).to_list()
+        return names
 
     def read(self, part: str) -> tuple[pl.DataFrame | None, TimeKind]:
         """All rows of one part of the split.
 
         Returns:
-            Columns user, item (UInt32 codes), behaviour (UInt8), time (Int64), weight (Float32) in
+            Columns user, item (Int32 codes), behaviour (UInt8), time (Int64), weight (Float32) in
             the order of the files, None when the shop has no such part; and what the times are.
 
         Raises:
@@ -98,6 +110,8 @@ class RowReader:
             if column is not None:
                 may_lack = column in spec.source.optional_columns
                 wanted[column] = "" if may_lack else f"set {role} in [[interactions]] {spec.name}"
+        for kind, table in self._carried_by(spec):
+            wanted = wanted_columns(kind, table, self.schema) | wanted
         optional = spec.source.optional or self._replaced(spec.name)
         return self.tables.open(spec.name, spec.source, wanted, optional)
 
@@ -125,112 +139,144 @@ class RowReader:
             kind = "position"
         return kind, self._coded(spec, table, kind)
 
+    def _carried_by(self, spec: InteractionTable) -> Iterator[tuple[str, NodeTable]]:
+        """The tables of items and users whose columns stand in this one."""
+        for kind in ("items", "users"):
+            table: NodeTable | None = getattr(self.schema, kind)
+            if table is not None and table.taken_from == spec.name:
+                yield kind, table
+
     def _coded(
         self, spec: InteractionTable, table: Table, kind: TimeKind
     ) -> Iterator[pl.DataFrame]:
-        checked = self._checked(spec, table, kind)
-        ledger = self.tables.ledger
-        bad: dict[str, int] = dict(table.rejects["reason"].value_counts().iter_rows())
-        n_rows = table.rejects.height
+        read, faults = self._read(spec, table, kind)
+        read = read.with_columns(
+            bad=pl.any_horizontal(f.test.fill_null(False) for f in faults if f.decides)
+        )
+        bad = Counter[str](dict(table.rejects["reason"].value_counts().iter_rows()))
+        rejects, n_rows = [table.rejects], table.rejects.height
         with reading(table.file):
-            for batch in checked.drop(ROW, "content").collect_batches(
-                chunk_size=BATCH_ROWS, maintain_order=True
-            ):
-                good = batch.filter(pl.col("reason").is_null())
-                if good.height < batch.height:
-                    for reason, n in batch["reason"].drop_nulls().value_counts().iter_rows():
-                        bad[reason] = bad.get(reason, 0) + n
+            for batch in read.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
                 if kind == "position" and spec.position in (None, *table.missing):
-                    good = good.with_columns(time=np.arange(n_rows, n_rows + good.height))
+                    batch = batch.with_columns(time=np.arange(n_rows, n_rows + batch.height))
+                users, items = self.users.code(batch["user"]), self.items.code(batch["item"])
+                self._carry(batch, items, users)
+                rows = batch.select("behaviour", "time", "weight", "bad").with_columns(
+                    user=users, item=items
+                )
+                if rows["bad"].any():
+                    rejected = _rejected(batch, faults, n_rows - table.rejects.height)
+                    bad.update(dict(rejected["reason"].value_counts().iter_rows()))
+                    if self.tables.ledger.wants_rows:
+                        rejects.append(rejected)
+                    rows = rows.filter(~pl.col("bad"))
                 n_rows += batch.height
-                if not good.is_empty():
-                    yield self._code(good)
-            rejects = None
-            if bad and ledger.wants_rows:
-                rejects = self._rejected(checked, table)
-        ledger.read(table.file, n_rows)
+                if not rows.is_empty():
+                    yield self._finish(rows)
+        self.tables.ledger.read(table.file, n_rows)
         if bad:
-            ledger.reject(table.file, bad, rejects)
+            self.tables.ledger.reject(table.file, bad, pl.concat(rejects).sort("row"))
 
-    def _rejected(self, checked: pl.LazyFrame, table: Table) -> pl.DataFrame:
-        """The rejected rows of a file, by a second pass that few files need."""
-        rows = checked.filter(pl.col("reason").is_not_null()).select(
-            (pl.col(ROW) + 1).cast(pl.Int64).alias("row"),
-            "reason",
-            pl.col("content").struct.json_encode().alias("content"),
-        )
-        return pl.concat([table.rejects, rows.collect(engine="streaming")]).sort("row")
-
-    def _code(self, rows: pl.DataFrame) -> pl.DataFrame:
-        for name in rows["behaviour"].unique(maintain_order=True).to_list():
-            if name not in self.behaviours:
-                self.behaviours.append(name)
-        if len(self.behaviours) > 255:
+    def _finish(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Usable rows as `CODED` has them."""
+        behaviour = self.behaviours.code(rows["behaviour"])
+        if len(self.behaviours) > _MOST_BEHAVIOURS:
             raise DataError(
-                "there are more than 255 behaviours; the schema's behaviour column is not one"
+                f"there are more than {_MOST_BEHAVIOURS} behaviours; the schema's behaviour column "
+                "is not one"
             )
-        number = {name: at for at, name in enumerate(self.behaviours)}
-        return rows.select(
-            self.users.code(rows["user"]).alias("user"),
-            self.items.code(rows["item"]).alias("item"),
-            pl.col("behaviour").replace_strict(number, return_dtype=pl.UInt8),
-            pl.col("time").cast(pl.Int64),
-            "weight",
+        return rows.with_columns(behaviour=behaviour).select(
+            pl.col(name).cast(dtype) for name, dtype in CODED.items()
         )
 
-    def _checked(self, spec: InteractionTable, table: Table, kind: TimeKind) -> pl.LazyFrame:
-        """Columns user, item, behaviour, time, weight, reason (null when usable), row, content."""
+    def _carry(self, batch: pl.DataFrame, items: Codes, users: Codes) -> None:
+        """Keeps what the rows say of their items and users."""
+        for kind, codes, coder in (("items", items, self.items), ("users", users, self.users)):
+            names = [c for c in batch.columns if c.startswith(f"{_CARRIED}{kind}.")]
+            columns = {name: name.removeprefix(f"{_CARRIED}{kind}.") for name in names}
+            carried = self.carried.setdefault(kind, Carried.of(columns.values())) if names else None
+            for name, column in columns.items():
+                if carried is not None:
+                    carried.add(column, codes, batch[name], len(coder))
+
+    def _read(
+        self, spec: InteractionTable, table: Table, kind: TimeKind
+    ) -> tuple[pl.LazyFrame, list[Fault]]:
+        """Columns user, item, behaviour, time, weight, content (a struct of the file's own columns)
+        and what is carried, as far as they can be read; and what may be wrong with a row."""
         names = table.frame.collect_schema().names()
-        user, item = _id(spec.user), _id(spec.item)
-        reasons = [
-            (pl.all_horizontal(pl.col(names).is_null()), "empty row"),
-            (pl.col(EXTRA).is_not_null() if EXTRA in names else pl.lit(False), "too many fields"),
-            (user.is_null(), "no user id, or a row cut short"),
-            (item.is_null(), "no item id, or a row cut short"),
-        ]
-        time, checks = self._time(spec, table, kind)
-        reasons += checks
-        behaviour: pl.Expr = pl.lit(spec.behaviour_is or "interaction")
+        content = pl.col("content").struct
+        empty = pl.all_horizontal(content.field(*names).is_null())
+        faults = [Fault(empty, "empty row", decides=False)]
+        if EXTRA in names:
+            faults.append(Fault(content.field(EXTRA).is_not_null(), "too many fields"))
+        for role in ("user", "item"):
+            faults.append(Fault(pl.col(role).is_null(), f"no {role} id, or a row cut short"))
+        time, time_faults = self._time(spec, table, kind)
+        faults += time_faults
+        behaviour, weight = pl.lit(spec.behaviour_is or "interaction"), pl.lit(1.0)
         if spec.behaviour and spec.behaviour in names:
-            behaviour = _id(spec.behaviour)
-            known = list(self.schema.behaviours)
-            reasons.append((behaviour.is_null(), "no behaviour, or a row cut short"))
-            if known:
-                reasons.append((~behaviour.is_in(known), "behaviour that the schema lacks"))
-        weight: pl.Expr = pl.lit(1.0)
+            behaviour, found = _id(spec.behaviour), pl.col("behaviour")
+            faults.append(Fault(found.is_null(), "no behaviour, or a row cut short"))
+            if known := list(self.schema.behaviours):
+                faults.append(Fault(~found.is_in(known), "behaviour that the schema lacks"))
         if spec.weight and spec.weight in names:
-            weight = pl.col(spec.weight).str.strip_chars().cast(pl.Float64, strict=False)
-            usable = weight.is_finite() & (weight >= 0)
-            reasons.append((~usable.fill_null(False), "weight is not a number of 0 or more"))
-        content = [c for c in names if c != EXTRA]
-        return table.frame.with_row_index(ROW).select(
-            user.alias("user"),
-            item.alias("item"),
+            weight, found = _number(spec.weight), pl.col("weight")
+            unusable = found.is_null() | ~(found.is_finite() & (found >= 0))
+            faults.append(Fault(unusable, "weight is not a number of 0 or more"))
+        carried = {
+            f"{_CARRIED}{nodes}.{column}": pl.col(column)
+            for nodes, source in self._carried_by(spec)
+            for column in wanted_columns(nodes, source, self.schema)
+            if column in names and column != source.id
+        }
+        rows = table.frame.select(
+            _id(spec.user).alias("user"),
+            _id(spec.item).alias("item"),
             behaviour.alias("behaviour"),
             time.alias("time"),
-            weight.cast(pl.Float32).alias("weight"),
-            pl.coalesce(pl.when(test).then(pl.lit(why)) for test, why in reasons).alias("reason"),
-            ROW,
-            pl.struct(content).alias("content"),
+            weight.alias("weight"),
+            pl.struct(names).alias("content"),
+            **carried,
         )
+        return rows, faults
 
     def _time(
         self, spec: InteractionTable, table: Table, kind: TimeKind
-    ) -> tuple[pl.Expr, list[tuple[pl.Expr, str]]]:
+    ) -> tuple[pl.Expr, list[Fault]]:
         """The time or position of each row, and what may be wrong with it."""
+        found = pl.col("time")
         if kind == "seconds" and spec.time:
             unit = "s" if spec.time in table.seconds else spec.time_unit
-            raw, time = _id(spec.time), _seconds(spec.time, unit)
+            said = pl.col("content").struct.field(spec.time).str.strip_chars()
             first, last = self.time_range
-            return time, [
-                (raw.is_null(), "no time, or a row cut short"),
-                (time.is_null(), "time that cannot be read"),
-                ((time < first) | (time >= last), "time out of range"),
+            return _seconds(spec.time, unit), [
+                Fault(said.is_null() | (said == ""), "no time, or a row cut short", decides=False),
+                Fault(found.is_null(), "time that cannot be read"),
+                Fault((found < first) | (found >= last), "time out of range"),
             ]
         if kind == "position" and spec.position and spec.position not in table.missing:
             position = _integer(pl.col(spec.position).str.strip_chars())
-            return position, [(position.is_null(), "position that is not a number")]
+            return position, [Fault(found.is_null(), "position that is not a number")]
         return pl.lit(0, pl.Int64), []
+
+
+def _rejected(batch: pl.DataFrame, faults: list[Fault], before: int) -> pl.DataFrame:
+    """Row (counted from 1 in the file), reason and content (JSON) of the bad rows of a batch."""
+    rows = batch.with_row_index("row").filter("bad")
+    kept = [name for name in rows["content"].struct.fields if name != EXTRA]
+    content = pl.struct(pl.col("content").struct.field(*kept)).struct.json_encode()
+    return rows.select(
+        pl.col("row").cast(pl.Int64) + before + 1,
+        pl.coalesce(pl.when(fault.test).then(pl.lit(fault.reason)) for fault in faults).alias(
+            "reason"
+        ),
+        content.alias("content"),
+    )
+
+
+def _number(column: str) -> pl.Expr:
+    return pl.col(column).str.strip_chars().cast(pl.Float64, strict=False)
 
 
 def _id(column: str) -> pl.Expr:

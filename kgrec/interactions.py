@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit, prange
 
 from kgrec.errors import ShapeError
 
@@ -71,15 +72,20 @@ class Interactions:
                 raise ShapeError(
                     f"{name} indices span {column.min()}..{column.max()}, not 0..{size - 1}"
                 )
-        order = np.lexsort((time64, user32))  # lexsort is stable: ties keep the order of the file
-        user32 = user32[order]
+        start = np.concatenate([[0], np.cumsum(np.bincount(user32, minlength=n_users))])
+        start = start.astype(np.int64)
+        if not _sorted(user32, time64):
+            order = _order(user32, time64, start)
+            user32 = np.repeat(np.arange(n_users, dtype=np.int32), np.diff(start))
+            item32, behaviour8 = item32[order], behaviour8[order]
+            time64, weight32 = time64[order], weight32[order]
         return Interactions(
             user=user32,
-            item=item32[order],
-            behaviour=behaviour8[order],
-            time=time64[order],
-            weight=weight32[order],
-            start=np.searchsorted(user32, np.arange(n_users + 1)).astype(np.int64),
+            item=item32,
+            behaviour=behaviour8,
+            time=time64,
+            weight=weight32,
+            start=start,
             n_users=n_users,
             n_items=n_items,
             behaviours=behaviours,
@@ -138,3 +144,32 @@ class Interactions:
         if self.target is None:
             return np.asarray(self.weight > 0, np.bool_)
         return np.asarray(self.behaviour == self.target, np.bool_)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _sorted(user: npt.NDArray[np.int32], time: npt.NDArray[np.int64]) -> bool:
+    """Whether rows are sorted by user, then time."""
+    for at in range(1, len(user)):
+        if user[at] < user[at - 1] or (user[at] == user[at - 1] and time[at] < time[at - 1]):
+            return False
+    return True
+
+
+@njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
+def _order(
+    user: npt.NDArray[np.int32], time: npt.NDArray[np.int64], start: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Rows by user, then time; ties keep the order of the file, (n,)."""
+    order = np.empty(len(user), np.int64)
+    place = start[:-1].copy()
+    for at in range(len(user)):
+        order[place[user[at]]] = at
+        place[user[at]] += 1
+    for owner in prange(len(start) - 1):
+        rows = order[start[owner] : start[owner + 1]]
+        when = time[rows]
+        for at in range(1, len(when)):
+            if when[at] < when[at - 1]:
+                rows[:] = rows[np.argsort(when, kind="mergesort")]
+                break
+    return order

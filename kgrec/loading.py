@@ -15,7 +15,8 @@ import polars as pl
 from kgrec.errors import ConfigError, DataError, MissingExtraError
 from kgrec.frames import lazy, usual_schema
 from kgrec.graph_build import GraphBuilder
-from kgrec.interaction_rows import Coder, RowReader
+from kgrec.id_codes import Coder
+from kgrec.interaction_rows import RowReader
 from kgrec.interactions import Interactions, TimeKind
 from kgrec.ledger import Ledger
 from kgrec.node_tables import Nodes, clean_table, read_nodes
@@ -108,7 +109,7 @@ def _assemble(schema: Schema, tables: Tables, config: LoadConfig) -> Shop:
     first, last = schema.time_range
     first = first if config.min_time is None else config.min_time
     last = last if config.max_time is None else config.max_time
-    reader = RowReader(schema, tables, (first, last), behaviours=list(schema.behaviours))
+    reader = RowReader(schema, tables, (first, last))
     items, users = (read_nodes(kind, schema, tables) for kind in ("items", "users"))
     parts = {part: reader.read(part) for part in PARTS}
     if parts["train"][0] is None:
@@ -119,12 +120,13 @@ def _assemble(schema: Schema, tables: Tables, config: LoadConfig) -> Shop:
     if not count(rows):
         why = ", ".join(f"{reason}: {n:,}" for reason, n in tables.ledger.rejected.items())
         raise DataError(f"no interaction could be used ({why or 'the files hold no rows'})")
+    items, users = _carried("items", items, reader), _carried("users", users, reader)
     user_vocabulary, user_at, _ = _number(users, reader.users, rows, "user")
     item_vocabulary, item_at, item_keys = _number(items, reader.items, rows, "item")
     made = {
         part: _interactions(
             frame, user_at, item_at, (len(user_vocabulary), len(item_vocabulary)),
-            schema, reader.behaviours, parts[part][1],
+            schema, reader.behaviour_names, parts[part][1],
         )
         for part, frame in rows.items()
     }  # fmt: skip
@@ -166,24 +168,39 @@ def _reduced(
     return rows
 
 
+def _carried(kind: str, table: Nodes, reader: RowReader) -> Nodes:
+    """The table, or where it is taken from interactions what these said."""
+    if kind not in reader.carried:
+        return table
+    coder, carried = reader.items if kind == "items" else reader.users, reader.carried[kind]
+    for column, n in carried.n_others.items():
+        reader.tables.ledger.change({f"rows whose {column} is not the first of these {kind}": n})
+    ids = coder.ids(np.arange(len(coder), dtype=np.int32))
+    return Nodes(ids, ids, carried.table(len(coder)))
+
+
 def _number(
     table: Nodes, coder: Coder, rows: Mapping[str, pl.DataFrame], kind: str
 ) -> tuple[Vocabulary, npt.NDArray[np.int32], pl.Series]:
-    """Numbers ids in the order of their table, then of their first interaction.
+    """Numbers ids in the order of their table, then of their first appearance in the files.
 
     Returns:
         The vocabulary, the index of each code, and what other tables call each id.
     """
-    seen = [frame[kind].unique(maintain_order=True) for frame in rows.values()]
-    if table.keys.is_duplicated().any():
+    listed = coder.code(table.keys)
+    if np.bincount(listed).max(initial=0) > 1:
         twice = table.keys.filter(table.keys.is_duplicated())[0]
         raise DataError(f"key '{twice}' names two rows of the table of {kind}s")
-    codes = pl.concat([coder.code(table.keys), *seen]).unique(maintain_order=True)
-    keys = coder.ids(codes)
-    at = np.full(int(codes.max() or 0) + 1, -1, np.int32)  # type: ignore[arg-type]
-    at[codes.to_numpy()] = np.arange(len(codes), dtype=np.int32)
-    ids = pl.concat([table.ids.alias("id"), keys.slice(len(table)).alias("id")])
-    return Vocabulary(ids, kind), at, keys
+    at = np.full(len(coder), -1, np.int32)
+    at[listed] = np.arange(len(listed))
+    used = np.zeros(len(coder), np.bool_)
+    for frame in rows.values():
+        used[frame[kind].to_numpy()] = True
+    others = np.flatnonzero(used & (at < 0)).astype(np.int32)
+    at[others] = np.arange(len(listed), len(listed) + len(others))
+    names = coder.ids(others)
+    ids = pl.concat([table.ids.alias("id"), names.alias("id")])
+    return Vocabulary(ids, kind), at, pl.concat([table.keys.alias("id"), names.alias("id")])
 
 
 def _interactions(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
 
 from kgrec.clean import clean_text, compose, join_lists
-from kgrec.readers import reading
 from kgrec.schema import Schema
 from kgrec.schema_parts import NodeTable
 from kgrec.tables import Tables
@@ -30,7 +28,7 @@ class Nodes:
 
 
 def read_nodes(kind: str, schema: Schema, tables: Tables) -> Nodes:
-    """Reads the table of `items` or `users`; without rows when the shop has none.
+    """Reads the table of `items` or `users`; without rows when the shop has no files of it.
 
     Rows of one id are merged: of each column the first value that is there stays.
 
@@ -39,13 +37,10 @@ def read_nodes(kind: str, schema: Schema, tables: Tables) -> Nodes:
     """
     table: NodeTable | None = getattr(schema, kind)
     frame = None
-    if table is not None:
-        wanted = _wanted(kind, table, schema)
-        if table.taken_from is None:
-            required = list(dict.fromkeys([table.id, table.key or table.id]))
-            frame = tables.read(kind, table.source, wanted, required, table.source.optional)
-        else:
-            frame = _from_interactions(table, schema, tables, wanted)
+    if table is not None and table.taken_from is None:
+        wanted = wanted_columns(kind, table, schema)
+        required = list(dict.fromkeys([table.id, table.key or table.id]))
+        frame = tables.read(kind, table.source, wanted, required, table.source.optional)
     if table is None or frame is None:
         empty = pl.Series("id", [], pl.String)
         return Nodes(empty, empty, pl.DataFrame())
@@ -56,7 +51,7 @@ def read_nodes(kind: str, schema: Schema, tables: Tables) -> Nodes:
     return Nodes(merged[table.id], merged[table.key or table.id], merged)
 
 
-def _wanted(kind: str, table: NodeTable, schema: Schema) -> dict[str, str]:
+def wanted_columns(kind: str, table: NodeTable, schema: Schema) -> dict[str, str]:
     """Columns to read, each with the mend when it is missing (see `Tables.open`)."""
     mends: dict[str, list[str]] = {table.id: [f"set id in [{kind}]"]}
     if table.key:
@@ -73,20 +68,6 @@ def _wanted(kind: str, table: NodeTable, schema: Schema) -> dict[str, str]:
             if column not in spared:
                 mend.append(f"take it out of {role} in [{kind}]")
     return {column: " and ".join(mend) for column, mend in mends.items()}
-
-
-def _from_interactions(
-    table: NodeTable, schema: Schema, tables: Tables, wanted: Mapping[str, str]
-) -> pl.DataFrame | None:
-    """The columns of items or users that an interaction table repeats on every row."""
-    spec = next(s for s in schema.interactions if s.name == table.taken_from)
-    found = []
-    for opened in tables.open(spec.name, spec.source, wanted, spec.source.optional):
-        names = [n for n in opened.frame.collect_schema().names() if n in wanted]
-        rows = opened.frame.select(names).drop_nulls(table.id).unique(maintain_order=True)
-        with reading(opened.file):
-            found.append(rows.collect(engine="streaming"))
-    return pl.concat(found, how="diagonal").unique(maintain_order=True) if found else None
 
 
 def clean_table(

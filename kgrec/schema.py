@@ -203,6 +203,13 @@ def _nodes(schema: Schema, interactions: list[str]) -> None:
         _source(table.source, where)
         if table.taken_from is not None:
             _one_of(table.taken_from, interactions, "taken_from", where)
+            carrier = next(t for t in schema.interactions if t.name == table.taken_from)
+            column = carrier.item if kind == "items" else carrier.user
+            if table.id != column or table.key not in (None, column):
+                raise SchemaError(
+                    f"{where}: rows of {table.taken_from} name their {kind} by '{column}'; set id "
+                    "to it, and no other key"
+                )
     for name in ("entity_names", "relation_names", "entity_items"):
         names = getattr(schema, name)
         if names is not None:

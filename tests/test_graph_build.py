@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kgrec.errors import DataError
+from kgrec.errors import DataError, SchemaError
 from kgrec.graph import KnowledgeGraph
 from kgrec.loading import load
 from kgrec.schema import Schema
@@ -168,7 +168,9 @@ def test_columns_that_the_interactions_repeat() -> None:
     relation = {"name": "on", "column": "shelf"}
     shop = shop_of({"interactions": orders}, items=items, relation=[relation])
     assert edges(shop.graph, "on") == {("item", "A", "shelf", "x")}
-    assert shop.report.changed == {"rows of items merged into another of the same id": 1}
+    assert shop.report.changed == {"rows whose shelf is not the first of these items": 1}
+    with pytest.raises(SchemaError, match="name their items by 'item'; set id to it"):
+        shop_of({"interactions": orders}, items=items | {"id": "shelf"})
 
 
 def test_keys_that_name_two_rows_are_refused() -> None:
