@@ -1,6 +1,6 @@
-"""A model as a folder: written beside, renamed into place, trusted only if every hash agrees.
+"""A model or a shop as a folder: written beside, renamed into place, trusted if hashes agree.
 
-A model folder is what `manifest.json` lists and nothing else: safetensors, FAISS, Parquet and
+Such a folder is what `manifest.json` lists and nothing else: safetensors, FAISS, Parquet and
 JSON files, no pickle. What anyone adds to the folder is never read; a folder with such additions
 is not replaced either, so that nothing that kgrec did not write is deleted by it.
 """
@@ -12,6 +12,7 @@ import json
 import platform
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,6 @@ import kgrec
 from kgrec.atomic import claim, disk_space, interrupted, replace_folder
 from kgrec.errors import ArtefactError
 
-FORMAT = "kgrec-model"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 _LIBRARIES = (
@@ -33,16 +33,40 @@ _LIBRARIES = (
     "torch", "torch-geometric", "transformers",
 )  # fmt: skip
 
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a folder is."""
+
+    format: str
+    """As its manifest says it."""
+    name: str
+    """As a person says it."""
+    maker: str
+    """The command that writes one."""
+    again: str
+    """What to do to have it anew."""
+
+
+MODEL = Kind("kgrec-model", "model", "kgrec fit --out", "fit again")
+SHOP = Kind("kgrec-shop", "shop", "kgrec prepare --out", "prepare it again")
+
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
-def write_folder(path: Path, fill: Callable[[Path], None], manifest: Mapping[str, Any]) -> None:
-    """Writes a model folder whole or not at all; an older model there is replaced whole.
+def write_folder(
+    path: Path,
+    fill: Callable[[Path], None],
+    manifest: Mapping[str, Any],
+    kind: Kind = MODEL,
+) -> None:
+    """Writes a folder whole or not at all; an older one there is replaced whole.
 
     Args:
-        path: The folder to be: absent, empty, or a model folder that holds nothing else.
+        path: The folder to be: absent, empty, or a folder of the kind that holds nothing else.
         fill: Writes the files into the folder it is given, a temporary sibling of `path`.
         manifest: What the manifest says besides versions and hashes: config, seed; JSON values.
+        kind: What it is to be.
 
     Raises:
         ArtefactError: `path` is something else, or another process is writing it.
@@ -51,84 +75,95 @@ def write_folder(path: Path, fill: Callable[[Path], None], manifest: Mapping[str
 
     def fill_and_list(folder: Path) -> None:
         fill(folder)
-        _write_manifest(folder, manifest)
+        _write_manifest(folder, {**manifest, "format": kind.format})
 
     with disk_space(path), claim(path):
-        check_replaceable(path)
+        check_replaceable(path, kind)
         replace_folder(path, fill_and_list)
 
 
-def open_folder(path: Path) -> dict[str, Any]:
-    """The manifest of a model folder, once every file is found to be as it was written.
+def open_folder(path: Path, kind: Kind = MODEL) -> dict[str, Any]:
+    """The manifest of a folder, once every file is found to be as it was written.
 
     Raises:
-        ArtefactError: Not a model folder, written by a newer kgrec, or altered since; the
+        ArtefactError: Not a folder of that kind, written by a newer kgrec, or altered since; the
             message says which file and what to do.
     """
-    manifest = _read_manifest(path)
+    manifest, mend = _read_manifest(path, kind), _mend(kind)
     for name, written in manifest["files"].items():
         file = path / name
         if not file.is_file():
-            raise ArtefactError(f"{file} is missing; {_MEND}")
+            raise ArtefactError(f"{file} is missing; {mend}")
         size = file.stat().st_size
         if size != written["bytes"]:
-            raise ArtefactError(f"{file} has {size} bytes, not {written['bytes']}; {_MEND}")
+            raise ArtefactError(f"{file} has {size} bytes, not {written['bytes']}; {mend}")
         if _sha256(file) != written["sha256"]:
-            raise ArtefactError(f"{file} was altered since it was written; {_MEND}")
+            raise ArtefactError(f"{file} was altered since it was written; {mend}")
     return manifest
 
 
-_MEND = "restore the model folder from a copy, or fit again"
+def _mend(kind: Kind) -> str:
+    return f"restore the {kind.name} folder from a copy, or {kind.again}"
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def is_folder(path: Path, kind: Kind) -> bool:
+    """Whether there is a folder that calls itself one of this kind."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        return bool(manifest["format"] == kind.format)
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+def _read_manifest(path: Path, kind: Kind) -> dict[str, Any]:
     """The manifest alone: that it is one, of a known version, and unaltered."""
+    name, maker = kind.name, kind.maker
     if not path.exists():
         if aside := interrupted(path):
             raise ArtefactError(
-                f"there is no model at {path}, because its replacement was interrupted; "
-                f"the old model is whole: rename {aside} to {path}"
+                f"there is no {name} at {path}, because its replacement was interrupted; "
+                f"the old {name} is whole: rename {aside} to {path}"
             )
-        raise ArtefactError(f"there is no model at {path}; give what `kgrec fit --out` wrote")
+        raise ArtefactError(f"there is no {name} at {path}; give what `{maker}` wrote")
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         format_name, format_version = manifest["format"], int(manifest["format_version"])
         written_by = manifest["kgrec"]
     except (FileNotFoundError, NotADirectoryError):
         raise ArtefactError(
-            f"{path} is not a model folder: it has no {MANIFEST}; give what `kgrec fit --out` wrote"
+            f"{path} is not a {name} folder: it has no {MANIFEST}; give what `{maker}` wrote"
         ) from None
     except (ValueError, TypeError, KeyError):
-        raise ArtefactError(f"{path / MANIFEST} cannot be read; {_MEND}") from None
-    if format_name != FORMAT:
-        raise ArtefactError(f"{path} is not a model folder: it holds '{format_name}'")
+        raise ArtefactError(f"{path / MANIFEST} cannot be read; {_mend(kind)}") from None
+    if format_name != kind.format:
+        raise ArtefactError(f"{path} is not a {name} folder: it holds '{format_name}'")
     if not 1 <= format_version <= FORMAT_VERSION:
         raise ArtefactError(
             f"{path} has format version {format_version}, written by kgrec {written_by}; this is "
             f"kgrec {kgrec.__version__}, which reads up to {FORMAT_VERSION}: upgrade kgrec, "
-            "or fit again"
+            f"or {kind.again}"
         )
     if manifest.get("manifest_sha256") != _manifest_hash(manifest):
-        raise ArtefactError(f"{path / MANIFEST} was altered since it was written; {_MEND}")
+        raise ArtefactError(f"{path / MANIFEST} was altered since it was written; {_mend(kind)}")
     return dict(manifest)
 
 
-def check_replaceable(path: Path) -> None:
+def check_replaceable(path: Path, kind: Kind = MODEL) -> None:
     """Refuses a path whose replacement would delete something that kgrec did not write.
 
     Raises:
-        ArtefactError: `path` is a file, a folder of other things, or a model with additions.
+        ArtefactError: `path` is a file, a folder of other things, or one with additions.
     """
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        known = {MANIFEST, *manifest["files"]} if manifest["format"] == FORMAT else None
+        known = {MANIFEST, *manifest["files"]} if manifest["format"] == kind.format else None
     except (OSError, ValueError, TypeError, KeyError):
         known = None
     if known is None:
         raise ArtefactError(
-            f"{path} exists and is not a model folder; kgrec does not replace it: "
+            f"{path} exists and is not a {kind.name} folder; kgrec does not replace it: "
             "choose another --out, or move it away"
         )
     found = {file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir()}
@@ -142,7 +177,6 @@ def check_replaceable(path: Path) -> None:
 def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     own = {
-        "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "kgrec": kgrec.__version__,
         "python": platform.python_version(),

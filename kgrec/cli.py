@@ -24,6 +24,7 @@ from kgrec.commands import (
     explain,
     fit,
     graph,
+    prepare,
     recommend,
     schema,
     similar,
@@ -32,7 +33,8 @@ from kgrec.errors import KgrecError
 from kgrec.progress import say
 
 _COMMANDS = (
-    demo, fit, recommend, evaluate, benchmark, similar, explain, graph, schema, data, doctor
+    demo, prepare, fit, recommend, evaluate, benchmark, similar, explain, graph, schema, data,
+    doctor,
 )  # fmt: skip
 
 

@@ -45,7 +45,8 @@ def fit_report(
     """JSON values for the manifest; measures index_recall where the index is not exact."""
     chosen = asdict(ranker.config)
     if network.enabled:
-        chosen["network.temperature"] = network.temperature
+        for name in ("temperature", "epochs", "hidden_share", "layers"):
+            chosen[f"network.{name}"] = getattr(network, name)
     recall = 1.0
     if not index.exact:
         sample = parts.known.select(np.arange(min(1000, parts.known.n_users)))
@@ -58,7 +59,8 @@ def fit_report(
             f"fit: {len(trials)} trials, validation nDCG@{ranker.config.metric_k} "
             f"{trials[0].ndcg:.4f} -> {best.ndcg:.4f}; switched off: {', '.join(off) or 'nothing'}"
         )
-        moved = dict.fromkeys(trial.field.partition(".")[0] for trial in trials)
+        fields = (trial.field for trial in trials)
+        moved = dict.fromkeys(f if f in chosen else f.partition(".")[0] for f in fields)
         say("fit: chosen: " + ", ".join(f"{f} {chosen[f]}" for f in moved if f in chosen))
     return {
         "seconds": {stage: round(value, 2) for stage, value in clock.seconds.items()},

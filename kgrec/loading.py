@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from kgrec import shop_folder
+from kgrec.artefact import SHOP, is_folder
 from kgrec.errors import ConfigError, DataError, MissingExtraError
 from kgrec.frames import lazy, usual_schema
 from kgrec.graph_build import GraphBuilder
@@ -65,7 +67,7 @@ def load(
 
     Args:
         data: A folder, a single file, or frames by the name of their table: `interactions`, and
-            if you have them `items`, `users`, `triples`.
+            if you have them `items`, `users`, `triples`; or what `kgrec prepare` wrote.
         schema: A shipped name (`amazon-2018`), the path of a TOML file, or a `Schema`. Frames
             with columns user_id, item_id and, if you like, time or timestamp, behaviour and weight
             need none.
@@ -77,7 +79,9 @@ def load(
     Raises:
         SchemaError: The schema cannot be meant.
         DataError: A file is absent or damaged, or a column is missing.
-        ConfigError: An option is out of range, or a folder was given without a schema.
+        ConfigError: An option is out of range, a folder was given without a schema, or a prepared
+            shop with one.
+        ArtefactError: A prepared shop was altered.
     """
     if isinstance(data, Mapping):
         frames = {name: lazy(frame) for name, frame in data.items()}
@@ -85,6 +89,10 @@ def load(
         source: Path | Mapping[str, pl.LazyFrame] = frames
     else:
         source = Path(data)
+    if isinstance(source, Path) and is_folder(source, SHOP):
+        if schema is not None or replace(config, reject_file=None) != DEFAULT:
+            raise ConfigError(f"{data} is prepared already: no schema, no options of load")
+        return shop_folder.load(source)
     if schema is None:
         raise ConfigError(f"say which schema {data} follows: a shipped name or a .toml file")
     known = schema if isinstance(schema, Schema) else Schema.load(schema)

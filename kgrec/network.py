@@ -45,9 +45,12 @@ class NetworkConfig:
     """Divides the cosine of user and item."""
     temperatures: tuple[float, ...] = (0.15,)
     """Others that the search tries, where there are at most `search_rows` interactions."""
-    members: int = 2
-    """Networks of different seeds side by side, their scores averaged, up to `member_rows`
-    interactions; their vectors are as many times as long."""
+    members: int = 4
+    """Networks of different seeds side by side, their scores averaged, up to `small_rows`
+    interactions; at most two up to `member_rows`, then one. Vectors are as many times as long."""
+    small_rows: int = 100_000
+    """Interactions up to which the search also tries a network without layers, one trained three
+    times as long, and one from which half of each history is hidden."""
     member_rows: int = 1_000_000
     """Interactions up to which there is more than one member."""
     search_rows: int = 400_000
@@ -81,6 +84,11 @@ class NetworkConfig:
     """Users at most that early stopping looks at."""
     seed: int = 7
     """Of everything random here."""
+
+    @property
+    def short_name(self) -> str:
+        """What the search may change, as a folder of checkpoints is called."""
+        return f"{self.temperature:g}-{self.epochs}-{self.hidden_share:g}-{self.layers}"
 
     def __post_init__(self) -> None:
         for name in ("size", "epochs", "batch_size", "n_negatives", "patience", "members",

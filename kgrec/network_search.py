@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from kgrec.interactions import Interactions
@@ -30,7 +30,8 @@ def best_network(
         learn: Trains one network.
         evidence: Of the training part.
         held_out: The validation part.
-        config: Options; `temperatures` are tried up to `search_rows` interactions.
+        config: Options; `temperatures` are tried up to `search_rows` interactions, more up to
+            `small_rows`.
         ranker: The configuration that the network is to join.
         cold_apart: See `Validation`.
 
@@ -48,26 +49,44 @@ def best_network(
     if not compared:
         return judge(learn(evidence.history, config, held_out, {})), config, ranker, []
     trials, tried = list[Trial](), list[tuple[float, Validation, NetworkConfig, float]]()
-    for temperature in dict.fromkeys((config.temperature, *compared)):
-        one = replace(config, temperature=temperature)
+
+    def attempt(field: str, value: float, one: NetworkConfig, weights: Sequence[float]) -> None:
         began = time.perf_counter()
         validation = judge(learn(evidence.history, one, held_out, {}))
-        for weight in _WEIGHTS:  # scores grow as the temperature falls: each takes what it likes
-            value = validation.ndcg(replace(first(validation, ranker), dense_weight=weight))
-            kept = value > max((each[0] for each in tried), default=0.0)
+        for weight in weights:
+            ndcg = validation.ndcg(replace(first(validation, ranker), dense_weight=weight))
+            kept = ndcg > max((each[0] for each in tried), default=0.0)
             seconds = round(time.perf_counter() - began, 2)
-            trials.append(Trial("network.temperature", temperature, value, seconds, kept))
-            tried.append((value, validation, one, weight))
+            trials.append(Trial(f"network.{field}", value, ndcg, seconds, kept))
+            tried.append((ndcg, validation, one, weight))
             began = time.perf_counter()
+
+    for temperature in dict.fromkeys((config.temperature, *compared)):
+        # scores grow as the temperature falls: each takes the weight that it likes
+        attempt("temperature", temperature, replace(config, temperature=temperature), _WEIGHTS)
+    if len(evidence.history) <= config.small_rows:
+        for field, value in _of_small_shops(config, evidence.history.ordered):
+            _, _, best, weight = max(tried, key=lambda each: each[0])
+            attempt(field, value, replace(best, **{field: value}), (weight,))  # type: ignore[arg-type]
     _, validation, chosen, weight = max(tried, key=lambda each: each[0])
     return validation, chosen, replace(ranker, dense_weight=weight), trials
+
+
+def _of_small_shops(config: NetworkConfig, ordered: bool) -> Iterator[tuple[str, float]]:
+    """What else is tried where a network takes seconds, one field after another."""
+    yield "epochs", 3 * config.epochs
+    if not ordered:  # else the later items are hidden, however many they are
+        yield "hidden_share", 0.5
+    if config.layers:
+        yield "layers", 0
 
 
 def final_network(
     learn: Learn, known: Interactions, config: NetworkConfig, begun: Parameters
 ) -> DenseVectors:
     """The members over everything known; the first of a large shop goes on from `begun`."""
-    n_members = config.members if len(known) <= config.member_rows else 1
+    most = 1 if len(known) > config.member_rows else 2
+    n_members = config.members if len(known) <= config.small_rows else min(config.members, most)
     seeds = range(config.seed, config.seed + n_members)
     members: list[tuple[NetworkConfig, Parameters]] = [
         (replace(config, seed=seed), {}) for seed in seeds

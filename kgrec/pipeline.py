@@ -51,7 +51,7 @@ def fit(
         def learn(
             rows: Interactions, one: NetworkConfig, part: Interactions | None, begun: Parameters
         ) -> DenseVectors:
-            stage = f"final-{one.seed}" if part is None else f"search-{one.temperature:g}"
+            stage = f"final-{one.seed}" if part is None else f"search-{one.short_name}"
             return train_network(
                 rows, shop.graph, text, one,
                 validation=part, checkpoint=work.folder(stage), start=begun,

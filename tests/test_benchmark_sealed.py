@@ -55,7 +55,7 @@ def test_what_rows_may_see_has_no_test_pair(tmp_path: Path) -> None:
     (relation,) = seen.shop.graph.relations
     assert np.array_equal(relation.edges, shop.graph.relations[0].edges)
     for file in (tmp_path / "v").iterdir():
-        assert file.suffix in (".parquet", ".npz", ".json")
+        assert file.suffix in (".parquet", ".npz", ".json", ".safetensors")
 
 
 def test_openings_are_counted_by_what_was_scored(tmp_path: Path) -> None:

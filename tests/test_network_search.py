@@ -53,8 +53,14 @@ def test_the_network_that_joins_best_is_kept(good: float) -> None:
     )
     assert chosen.temperature == good
     assert validation.ndcg(joined) == pytest.approx(max(t.ndcg for t in trials), rel=0.05)
-    assert {t.value for t in trials} == {0.1, 0.15}
-    assert trials[int(np.argmax([t.ndcg for t in trials]))].value == good
+    tried = {(t.field, t.value) for t in trials}
+    assert tried == {
+        ("network.temperature", 0.1), ("network.temperature", 0.15), ("network.epochs", 15),
+        ("network.layers", 0),
+    }  # fmt: skip
+    assert chosen.epochs == 5  # no better, so not taken
+    some = [t for t in trials if t.field == "network.temperature"]
+    assert some[int(np.argmax([t.ndcg for t in some]))].value == good
 
 
 def test_a_large_shop_trains_one_network_to_search_with() -> None:
@@ -82,6 +88,9 @@ def test_without_a_network_nothing_is_trained() -> None:
 def test_a_small_shop_gets_its_members_from_the_start() -> None:
     _, parts = planted()
     teacher = Teacher(0.1)
+    final_network(teacher, parts.known, NetworkConfig(small_rows=10), {})
+    assert len(teacher.asked) == 2
+    teacher.asked.clear()
     begun = {"bias": np.zeros(40, np.float32)}
     dense = final_network(teacher, parts.known, NetworkConfig(members=3, seed=5), begun)
     assert [asked[1] for asked in teacher.asked] == [5, 6, 7]
@@ -92,7 +101,7 @@ def test_a_small_shop_gets_its_members_from_the_start() -> None:
 def test_a_large_shop_goes_on_from_the_search() -> None:
     _, parts = planted()
     teacher = Teacher(0.1)
-    config = replace(NetworkConfig(), search_rows=10, member_rows=10, refit_epochs=2)
+    config = replace(NetworkConfig(), search_rows=10, small_rows=10, member_rows=10, refit_epochs=2)
     final_network(teacher, parts.known, config, {"bias": np.zeros(40, np.float32)})
     assert teacher.asked == [(0.1, config.seed, 2, True)]
     final_network(teacher, parts.known, config, {})  # no search went before

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     import polars as pl
 
+    from kgrec.shop import LoadReport
+
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 DEBUG = argparse.ArgumentParser(add_help=False)
@@ -25,13 +27,14 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Adds the DATA argument and the schema that reads it."""
-    parser.add_argument("data", metavar="DATA", help="a folder of tables, or one file")
     parser.add_argument(
-        "--schema",
-        required=True,
-        metavar="S",
-        help="a name that `kgrec schema list` gives, or a TOML file of your own",
+        "data", metavar="DATA", help="a folder of tables, one file, or what `kgrec prepare` wrote"
     )
+    parser.add_argument(
+        "--schema", metavar="S",
+        help="how the tables are read: a name that `kgrec schema list` gives, or a TOML file of "
+        "your own",
+    )  # fmt: skip
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +48,16 @@ def at_least_one(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is below 1")
     return value
+
+
+def load_lines(report: LoadReport) -> list[str]:
+    """What reading the tables found, for a person."""
+    lines = [f"{name}: {rows:,} rows" for name, rows in report.rows.items()]
+    lines += [f"changed: {rule}: {rows:,}" for rule, rows in report.changed.items()]
+    lines += [f"rejected: {reason}: {rows:,}" for reason, rows in report.rejected.items()]
+    if report.reject_file:
+        lines.append(f"rejected rows are in {report.reject_file}")
+    return lines + [f"warning: {warning}" for warning in report.warnings]
 
 
 def comma_separated(text: str) -> list[str]:

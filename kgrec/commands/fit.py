@@ -8,11 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kgrec.commands.common import DEBUG, Commands, add_data, add_json, show, show_json
+from kgrec.commands.common import (
+    DEBUG,
+    Commands,
+    add_data,
+    add_json,
+    load_lines,
+    show,
+    show_json,
+)
 
 if TYPE_CHECKING:
     from kgrec.recommender import Recommender
-    from kgrec.shop import LoadReport, Shop
+    from kgrec.shop import Shop
 
 _CONFIG_HELP = "TOML file of options: [load], [split], [text], [network], [ranker], [index]"
 
@@ -59,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
         show_json(recommender.fit_report)
         return
     seconds = recommender.fit_report.get("seconds", {})
-    lines = _load_lines(shop.report)
+    lines = load_lines(shop.report)
     lines += [f"{stage}: {value:.1f} seconds" for stage, value in seconds.items()]
     show("\n".join(lines))
     show(f"{len(shop.users):,} users, {len(shop.items):,} items; the model is in {args.out}")
@@ -90,12 +98,3 @@ def default_cache() -> Path:
     if own := os.environ.get("KGREC_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kgrec"
-
-
-def _load_lines(report: LoadReport) -> list[str]:
-    lines = [f"{name}: {rows:,} rows" for name, rows in report.rows.items()]
-    lines += [f"changed: {rule}: {rows:,}" for rule, rows in report.changed.items()]
-    lines += [f"rejected: {reason}: {rows:,}" for reason, rows in report.rejected.items()]
-    if report.reject_file:
-        lines.append(f"rejected rows are in {report.reject_file}")
-    return lines + [f"warning: {warning}" for warning in report.warnings]
