@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -250,9 +250,11 @@ def csr_from_arrays(name: str, arrays: Arrays) -> sparse.csr_array:
     return sparse.csr_array((data, indices, indptr), shape=(int(shape[0]), int(shape[1])))
 
 
-def save_table(path: Path, table: pl.DataFrame) -> None:
-    """Writes a table as Parquet."""
-    table.write_parquet(path, compression="zstd")
+def save_table(
+    path: Path, table: pl.DataFrame, compression: Literal["zstd", "lz4"] = "zstd"
+) -> None:
+    """Writes a table as Parquet; `lz4` takes half again as much disk and less time."""
+    table.write_parquet(path, compression=compression)
 
 
 def load_table(path: Path) -> pl.DataFrame:

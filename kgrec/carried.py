@@ -33,13 +33,13 @@ class Carried:
             dict.fromkeys(names, 0),
         )
 
-    def add(self, column: str, codes: Codes, values: pl.Series, n: int) -> None:
+    def add(self, column: str, codes: Codes, values: Codes, n: int) -> None:
         """Takes in the values of some rows.
 
         Args:
             column: Which.
             codes: Of the items of these rows, (rows,).
-            values: String, (rows,).
+            values: Their codes by `codes[column]`, (rows,).
             n: Items known by now.
         """
         first = self.first[column]
@@ -47,7 +47,7 @@ class Carried:
             grown = np.full(max(n, 2 * len(first)), NONE, np.int32)
             grown[: len(first)] = first
             self.first[column] = first = grown
-        self.n_others[column] += _keep_first(codes, self.codes[column].code(values), first)
+        self.n_others[column] += _keep_first(codes, values, first)
 
     def table(self, n: int) -> pl.DataFrame:
         """Each column's first value of the first n items, String, (n rows)."""

@@ -32,16 +32,19 @@ class Coder:
     def __len__(self) -> int:
         return self._n
 
-    def code(self, ids: pl.Series) -> Codes:
+    def code(self, ids: pl.Series, keys: pl.Series | None = None) -> Codes:
         """Code of each id, (n,), from 0; `NONE` for null.
 
         Args:
             ids: String, (n,).
+            keys: What `key_of` makes of them, where that is known already, (n,).
         """
-        keys = self._key(ids)
-        self._reserve(self._n + len(keys))
-        codes = np.empty(len(keys), np.int32)
-        self._n = _enter(keys, self._slots, self._keys, self._n, codes)
+        if keys is None:
+            keys = ids.to_frame("id").select(key_of("id")).to_series()
+        numbers = self._with_texts(keys.to_numpy(), ids)
+        self._reserve(self._n + len(numbers))
+        codes = np.empty(len(numbers), np.int32)
+        self._n = _enter(numbers, self._slots, self._keys, self._n, codes)
         return codes
 
     def ids(self, codes: Codes) -> pl.Series:
@@ -57,16 +60,15 @@ class Coder:
             pl.when(series >= 0).then(numbers).when(series < NONE).then(texts.cast(pl.String))
         ).to_series()
 
-    def _key(self, ids: pl.Series) -> Keys:
-        """Numbers as they stand, -2 and less for the texts, `NONE` for null, (n,)."""
-        numbers = ids.cast(pl.Int64, strict=False).fill_null(NONE).to_numpy()
-        length = ids.str.len_bytes().fill_null(0).to_numpy()
-        keys: Keys
-        keys, n_others = _canonical(numbers, length)
-        if n_others > ids.null_count():
-            is_text = (keys < 0) & ids.is_not_null().to_numpy()
-            texts = ids.filter(pl.Series(is_text)).cast(self._type).to_physical()
-            keys[is_text] = -2 - texts.to_numpy().astype(np.int64)
+    def _with_texts(self, keys: Keys, ids: pl.Series) -> Keys:
+        """The keys with -2 and less for what is a text, (n,)."""
+        n_others = len(keys) - int(np.count_nonzero(keys >= 0))
+        if n_others <= ids.null_count():
+            return keys
+        is_text = (keys < 0) & ids.is_not_null().to_numpy()
+        texts = ids.filter(pl.Series(is_text)).cast(self._type).to_physical()
+        keys = keys.copy()
+        keys[is_text] = -2 - texts.to_numpy().astype(np.int64)
         return keys
 
     def _reserve(self, n: int) -> None:
@@ -83,20 +85,11 @@ class Coder:
             _enter(self._keys[: self._n], self._slots, self._keys, 0, np.empty(self._n, np.int32))
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _canonical(numbers: Keys, length: npt.NDArray[np.uint32]) -> tuple[Keys, int]:
-    """Each number that is all of its text, else `NONE`; and how many of those there are."""
-    keys = np.empty(len(numbers), np.int64)
-    n_others = 0
-    for at in range(len(numbers)):
-        digits, rest = 1, numbers[at]
-        while rest >= 10:
-            rest //= 10
-            digits += 1
-        whole = numbers[at] >= 0 and digits == length[at]
-        keys[at] = numbers[at] if whole else NONE
-        n_others += not whole
-    return keys, n_others
+def key_of(name: str) -> pl.Expr:
+    """The ids of a column that are whole numbers as a computer writes them, `NONE` for others."""
+    text = pl.col(name)
+    plain = ((text >= "1") & (text < ":")) | (text == "0")  # ":" comes after "9": no sign, no blank
+    return pl.when(plain).then(text.cast(pl.Int64, strict=False)).fill_null(NONE)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

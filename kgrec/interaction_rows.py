@@ -11,23 +11,22 @@ import polars as pl
 
 from kgrec.carried import Carried
 from kgrec.errors import DataError
-from kgrec.id_codes import Coder, Codes
+from kgrec.id_codes import Coder, Codes, key_of
 from kgrec.interactions import TimeKind
 from kgrec.node_tables import wanted_columns
 from kgrec.readers import EXTRA, Table, reading
 from kgrec.schema import Schema
 from kgrec.schema_parts import InteractionTable, NodeTable
 from kgrec.tables import Tables
+from kgrec.times import unix_seconds, whole_number
 
 BATCH_ROWS = 500_000
 CODED = {
     "user": pl.Int32, "item": pl.Int32, "behaviour": pl.UInt8, "time": pl.Int64,
     "weight": pl.Float32,
 }  # fmt: skip
-_CARRIED = "\x00carried."
+_CARRIED, _KEY = "\x00carried.", "\x00key."
 _MOST_BEHAVIOURS = 255
-_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-_ISO = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +149,11 @@ class RowReader:
         self, spec: InteractionTable, table: Table, kind: TimeKind
     ) -> Iterator[pl.DataFrame]:
         read, faults = self._read(spec, table, kind)
+        # Keys are made while the file is parsed, on the threads that parse it.
+        ids = [c for c in read.collect_schema().names() if c.startswith(_CARRIED)]
         read = read.with_columns(
-            bad=pl.any_horizontal(f.test.fill_null(False) for f in faults if f.decides)
+            *(key_of(name).alias(f"{_KEY}{name}") for name in ("user", "item", *ids)),
+            bad=pl.any_horizontal(f.test.fill_null(False) for f in faults if f.decides),
         )
         bad = Counter[str](dict(table.rejects["reason"].value_counts().iter_rows()))
         rejects, n_rows = [table.rejects], table.rejects.height
@@ -159,7 +161,7 @@ class RowReader:
             for batch in read.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
                 if kind == "position" and spec.position in (None, *table.missing):
                     batch = batch.with_columns(time=np.arange(n_rows, n_rows + batch.height))
-                users, items = self.users.code(batch["user"]), self.items.code(batch["item"])
+                users, items = _code(self.users, batch, "user"), _code(self.items, batch, "item")
                 self._carry(batch, items, users)
                 rows = batch.select("behaviour", "time", "weight", "bad").with_columns(
                     user=users, item=items
@@ -179,13 +181,15 @@ class RowReader:
 
     def _finish(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Usable rows as `CODED` has them."""
-        behaviour = self.behaviours.code(rows["behaviour"])
+        behaviour = rows["behaviour"]
+        if behaviour.dtype == pl.String:
+            behaviour = pl.Series(self.behaviours.code(behaviour))
         if len(self.behaviours) > _MOST_BEHAVIOURS:
             raise DataError(
                 f"there are more than {_MOST_BEHAVIOURS} behaviours; the schema's behaviour column "
                 "is not one"
             )
-        return rows.with_columns(behaviour=behaviour).select(
+        return rows.with_columns(behaviour=behaviour.to_physical()).select(
             pl.col(name).cast(dtype) for name, dtype in CODED.items()
         )
 
@@ -197,7 +201,8 @@ class RowReader:
             carried = self.carried.setdefault(kind, Carried.of(columns.values())) if names else None
             for name, column in columns.items():
                 if carried is not None:
-                    carried.add(column, codes, batch[name], len(coder))
+                    values = _code(carried.codes[column], batch, name)
+                    carried.add(column, codes, values, len(coder))
 
     def _read(
         self, spec: InteractionTable, table: Table, kind: TimeKind
@@ -216,10 +221,13 @@ class RowReader:
         faults += time_faults
         behaviour, weight = pl.lit(spec.behaviour_is or "interaction"), pl.lit(1.0)
         if spec.behaviour and spec.behaviour in names:
-            behaviour, found = _id(spec.behaviour), pl.col("behaviour")
-            faults.append(Fault(found.is_null(), "no behaviour, or a row cut short"))
-            if known := list(self.schema.behaviours):
-                faults.append(Fault(~found.is_in(known), "behaviour that the schema lacks"))
+            behaviour, known = _id(spec.behaviour), list(self.schema.behaviours)
+            absent = _blank(content.field(spec.behaviour))
+            faults.append(Fault(absent, "no behaviour, or a row cut short"))
+            if known:
+                behaviour = behaviour.cast(pl.Enum(known), strict=False)
+                lacking = pl.col("behaviour").is_null()
+                faults.append(Fault(lacking, "behaviour that the schema lacks"))
         if spec.weight and spec.weight in names:
             weight, found = _number(spec.weight), pl.col("weight")
             unusable = found.is_null() | ~(found.is_finite() & (found >= 0))
@@ -248,15 +256,15 @@ class RowReader:
         found = pl.col("time")
         if kind == "seconds" and spec.time:
             unit = "s" if spec.time in table.seconds else spec.time_unit
-            said = pl.col("content").struct.field(spec.time).str.strip_chars()
+            absent = _blank(pl.col("content").struct.field(spec.time))
             first, last = self.time_range
-            return _seconds(spec.time, unit), [
-                Fault(said.is_null() | (said == ""), "no time, or a row cut short", decides=False),
+            return unix_seconds(spec.time, unit), [
+                Fault(absent, "no time, or a row cut short", decides=False),
                 Fault(found.is_null(), "time that cannot be read"),
                 Fault((found < first) | (found >= last), "time out of range"),
             ]
         if kind == "position" and spec.position and spec.position not in table.missing:
-            position = _integer(pl.col(spec.position).str.strip_chars())
+            position = whole_number(pl.col(spec.position).str.strip_chars())
             return position, [Fault(found.is_null(), "position that is not a number")]
         return pl.lit(0, pl.Int64), []
 
@@ -275,6 +283,14 @@ def _rejected(batch: pl.DataFrame, faults: list[Fault], before: int) -> pl.DataF
     )
 
 
+def _code(coder: Coder, batch: pl.DataFrame, name: str) -> Codes:
+    return coder.code(batch[name], batch[f"{_KEY}{name}"])
+
+
+def _blank(text: pl.Expr) -> pl.Expr:
+    return text.is_null() | (text.str.strip_chars() == "")
+
+
 def _number(column: str) -> pl.Expr:
     return pl.col(column).str.strip_chars().cast(pl.Float64, strict=False)
 
@@ -282,23 +298,3 @@ def _number(column: str) -> pl.Expr:
 def _id(column: str) -> pl.Expr:
     """An id as it stands; null when it is blank."""
     return pl.when(pl.col(column).str.strip_chars() != "").then(pl.col(column))
-
-
-def _integer(text: pl.Expr) -> pl.Expr:
-    as_float = text.cast(pl.Float64, strict=False).floor().cast(pl.Int64, strict=False)
-    return pl.coalesce(text.cast(pl.Int64, strict=False), as_float)
-
-
-def _seconds(column: str, unit: str) -> pl.Expr:
-    """Unix seconds, floored; null where the text is not a time. No zone means UTC."""
-    text = pl.col(column).str.strip_chars()
-    if unit in _PER_SECOND:
-        return _integer(text) // _PER_SECOND[unit]
-    if unit != "iso":
-        return text.str.strptime(pl.Datetime("us"), unit, strict=False).dt.epoch("s")
-    plain = text.str.replace("T", " ", literal=True).str.replace(r"\s*(Z|[+-]00:?00)$", "")
-    zoned = text.str.replace("T", " ", literal=True).str.strptime(
-        pl.Datetime("us", "UTC"), "%Y-%m-%d %H:%M:%S%.f%#z", strict=False
-    )
-    naive = [plain.str.strptime(pl.Datetime("us"), form, strict=False) for form in _ISO]
-    return pl.coalesce(*(time.dt.epoch("s") for time in naive), zoned.dt.epoch("s"))

@@ -125,6 +125,7 @@ def fill(shop: Shop, folder: Path) -> None:
             save_table(
                 folder / f"{part}.parquet",
                 pl.DataFrame({column: getattr(rows, column) for column in _COLUMNS}),
+                "lz4",
             )
     for at, vocabulary in enumerate(shop.graph.nodes.values()):
         save_table(folder / f"ids-{at}.parquet", vocabulary.ids.to_frame())
