@@ -220,7 +220,7 @@ def _timings(results: Results) -> Iterator[Block]:
     report = results.recommender.fit_report
     trials = report.get("trials", [])
     if trials:
-        first, best = trials[0]["ndcg"], max(trial["ndcg"] for trial in trials)
+        first, best = trials[0]["score"], max(trial["score"] for trial in trials)
         yield paragraph(
             f"The search on the validation part tried {len(trials)} settings and took nDCG from "
             f"{first:.4f} to {best:.4f}."

@@ -54,10 +54,10 @@ def fit_report(
         say(f"fit: the {index.kind} index finds {recall:.1%} of the exact top 100")
     off = _switched_off(ranker)
     if trials:
-        best = max(trials, key=lambda trial: trial.ndcg)
+        best = max(trials, key=lambda trial: trial.score)
         say(
-            f"fit: {len(trials)} trials, validation nDCG@{ranker.config.metric_k} "
-            f"{trials[0].ndcg:.4f} -> {best.ndcg:.4f}; switched off: {', '.join(off) or 'nothing'}"
+            f"fit: {len(trials)} trials, on validation {trials[0].score:.4f} -> {best.score:.4f}; "
+            f"switched off: {', '.join(off) or 'nothing'}"
         )
         fields = (trial.field for trial in trials)
         moved = dict.fromkeys(f if f in chosen else f.partition(".")[0] for f in fields)

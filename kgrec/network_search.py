@@ -9,7 +9,7 @@ from dataclasses import replace
 from kgrec.interactions import Interactions
 from kgrec.network import DenseVectors, NetworkConfig, Parameters, side_by_side
 from kgrec.ranker import Evidence, RankerConfig, popularity_vectors
-from kgrec.tune import Trial, Validation, first
+from kgrec.tune import Criterion, Trial, Validation, first
 
 Learn = Callable[[Interactions, NetworkConfig, Interactions | None, Parameters], DenseVectors]
 """Trains on some interactions, with a part to validate on and parameters to go on from."""
@@ -23,6 +23,7 @@ def best_network(
     config: NetworkConfig,
     ranker: RankerConfig,
     cold_apart: bool = False,
+    criterion: Criterion | None = None,
 ) -> tuple[Validation, NetworkConfig, RankerConfig, list[Trial]]:
     """Trains the networks that the options allow on the training part and compares them.
 
@@ -34,6 +35,7 @@ def best_network(
             `small_rows`.
         ranker: The configuration that the network is to join.
         cold_apart: See `Validation`.
+        criterion: Likewise.
 
     Returns:
         Validation with the best network, its options, the ranker's with the weight that suits it,
@@ -41,7 +43,10 @@ def best_network(
     """
 
     def judge(dense: DenseVectors) -> Validation:
-        return Validation(evidence, held_out, dense, seed=config.seed, cold_apart=cold_apart)
+        return Validation(
+            evidence, held_out, dense,
+            seed=config.seed, cold_apart=cold_apart, criterion=criterion,
+        )  # fmt: skip
 
     if not config.enabled:
         return judge(popularity_vectors(evidence.degree)), config, ranker, []
@@ -54,11 +59,11 @@ def best_network(
         began = time.perf_counter()
         validation = judge(learn(evidence.history, one, held_out, {}))
         for weight in weights:
-            ndcg = validation.ndcg(replace(first(validation, ranker), dense_weight=weight))
-            kept = ndcg > max((each[0] for each in tried), default=0.0)
+            score = validation.score(replace(first(validation, ranker), dense_weight=weight))
+            kept = score > max((each[0] for each in tried), default=0.0)
             seconds = round(time.perf_counter() - began, 2)
-            trials.append(Trial(f"network.{field}", value, ndcg, seconds, kept))
-            tried.append((ndcg, validation, one, weight))
+            trials.append(Trial(f"network.{field}", value, score, seconds, kept))
+            tried.append((score, validation, one, weight))
             began = time.perf_counter()
 
     for temperature in dict.fromkeys((config.temperature, *compared)):

@@ -17,7 +17,7 @@ from kgrec.recommender import Recommender
 from kgrec.shop import Shop
 from kgrec.split import Parts, split
 from kgrec.text import embed_items
-from kgrec.tune import Trial, search
+from kgrec.tune import Criterion, Trial, search
 from kgrec.work import WorkFolder
 
 
@@ -28,6 +28,7 @@ def fit(
     parts: Parts | None = None,
     out: Path | None = None,
     cache: Path | None = None,
+    criterion: Criterion | None = None,
 ) -> Recommender:
     """Fits every stage on the training part, tunes on validation, then fits again on both.
 
@@ -38,6 +39,7 @@ def fit(
         out: The model folder to write. Checkpoints lie beside it until it is whole, so that a
             fit that was killed goes on where it was.
         cache: A folder that keeps text embeddings between fits.
+        criterion: What the search maximises instead of nDCG on the validation part.
 
     Raises:
         KgrecError: The data or an option does not allow it; nothing half-written is left.
@@ -61,10 +63,11 @@ def fit(
         begun: Parameters = {}
         if ranking.search and len(parts.validation):
             evidence = clock("counts", lambda: gather(parts.train, shop.graph, text, ranking))
+            has_cold = len(parts.cold_items) > 0
             validation, network, ranking, trials = clock(
                 "graph network",
                 lambda: best_network(
-                    learn, evidence, parts.validation, network, ranking, len(parts.cold_items) > 0
+                    learn, evidence, parts.validation, network, ranking, has_cold, criterion
                 ),
             )
             ranking, tried = clock("search", lambda: search(validation, ranking, len(trials)))

@@ -8,6 +8,7 @@ g come from the graph network; without one, popularity alone orders what S does 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -312,19 +313,32 @@ def own_block(name: str, evidence: Evidence, config: RankerConfig) -> sp.csr_arr
     return sp.diags_array((weight * rate**config.own_power).astype(np.float32), format="csr")
 
 
-def fit_ranker(evidence: Evidence, dense: DenseVectors, config: RankerConfig) -> Ranker:
-    """The ranker of one configuration: blocks solved, weighted and stacked."""
+def fit_ranker(
+    evidence: Evidence,
+    dense: DenseVectors,
+    config: RankerConfig,
+    block: Callable[[str, RankerConfig], sp.csr_array] | None = None,
+) -> Ranker:
+    """The ranker of one configuration: blocks solved, weighted and stacked.
+
+    Args:
+        evidence: What blocks are solved from.
+        dense: The dense half.
+        config: Weights and exponents.
+        block: The block of a view, where it may be known already; solved by default.
+    """
+    solve = block or (lambda name, one: block_of(name, evidence, one))
     n = evidence.history.n_items
     names = view_names(evidence.history)
     blocks = []
     for name in names:
         weight = view_weight(name, evidence.history, config) if config.sparse else 0.0
-        block = sp.csr_array((n, n), dtype=np.float32)
+        part = sp.csr_array((n, n), dtype=np.float32)
         if weight:
-            block = block_of(name, evidence, config) * np.float32(weight)
+            part = solve(name, config) * np.float32(weight)
         if name not in ("history", "last") and config.sparse:
-            block = block + own_block(name, evidence, config)
-        blocks.append(sp.csr_array(block))
+            part = part + own_block(name, evidence, config)
+        blocks.append(sp.csr_array(part))
     stacked = sp.csr_array(sp.vstack(blocks, format="csr"), dtype=np.float32)
     if config.cold_scale != 1:
         stacked = scale_columns(stacked, cold_factor(evidence.degree, config))

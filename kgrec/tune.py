@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from kgrec.ranker import (
     RankerConfig,
     block_of,
     cold_factor,
+    fit_ranker,
     offered,
     others,
     own_block,
@@ -63,13 +64,18 @@ class Trial:
 
     field: str
     value: float
-    ndcg: float
+    score: float
+    """On validation, by what the search maximises."""
     seconds: float
     kept: bool
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
         return {name: getattr(self, name) for name in self.__slots__}
+
+
+Criterion = Callable[[Ranker, Interactions], float]
+"""How good a ranker is, the larger the better, given the history that it was fitted on."""
 
 
 class Validation:
@@ -85,6 +91,7 @@ class Validation:
         cold_apart: Items that nobody had yet count by their share of the catalogue, as if they
             sold like the others: for a split that holds items out on purpose. Otherwise by how
             many of their interactions happen to be held out, like any item.
+        criterion: What to maximise instead of nDCG.
     """
 
     def __init__(
@@ -97,8 +104,9 @@ class Validation:
         max_users: int = 8000,
         seed: int = 7,
         cold_apart: bool = False,
+        criterion: Criterion | None = None,
     ) -> None:
-        self.evidence, self.dense = evidence, dense
+        self.evidence, self.dense, self.criterion = evidence, dense, criterion
         n_items = held_out.n_items
         truth = unseen(held_out, evidence.history)
         known = np.diff(evidence.history.start) > 0
@@ -121,8 +129,12 @@ class Validation:
             share = float(never_had.mean())
             self._targets = [(1 - share, _only(self.truth, ~never_had)), (share, cold)]
 
-    def ndcg(self, config: RankerConfig) -> float:
-        """nDCG at config.metric_k over the full catalogue, items had already removed."""
+    def score(self, config: RankerConfig) -> float:
+        """What the criterion says of the configuration; without one nDCG at config.metric_k over
+        the full catalogue, items had already removed."""
+        if self.criterion is not None:
+            ranker = fit_ranker(self.evidence, self.dense, config, self._block)
+            return self.criterion(ranker, self.evidence.history)
         if len(self.users) == 0:
             return 0.0
         degree = self.evidence.degree
@@ -245,7 +257,7 @@ def search(
         if candidate in tried or len(trials) >= max(config.trials - spent, 1):
             return False
         began = time.perf_counter()
-        value = validation.ndcg(candidate)
+        value = validation.score(candidate)
         kept = value > tried.get(best, -1.0) * (1 + 1e-4)
         tried[candidate] = value
         seconds = round(time.perf_counter() - began, 2)

@@ -280,6 +280,7 @@ def test_a_planted_set_end_to_end(
         roc_auc_score(scores["label"], scores["score"])
     )
     assert 0.7 < seed["validation"] < 1
+    assert max(t["value"] for t in seed["tried"]) > 0.6  # searched by AUC, not by nDCG
     assert rows["item-kNN"]["seeds"][0]["trials"] == 2
     assert rows["kgrec"]["against"]["AUC"]["baseline"] == "item-kNN"
     assert set(result["openings"].values()) == {1}

@@ -52,7 +52,7 @@ def test_the_network_that_joins_best_is_kept(good: float) -> None:
         teacher, evidence, parts.validation, NetworkConfig(), ranker
     )
     assert chosen.temperature == good
-    assert validation.ndcg(joined) == pytest.approx(max(t.ndcg for t in trials), rel=0.05)
+    assert validation.score(joined) == pytest.approx(max(t.score for t in trials), rel=0.05)
     tried = {(t.field, t.value) for t in trials}
     assert tried == {
         ("network.temperature", 0.1), ("network.temperature", 0.15), ("network.epochs", 15),
@@ -60,7 +60,7 @@ def test_the_network_that_joins_best_is_kept(good: float) -> None:
     }  # fmt: skip
     assert chosen.epochs == 5  # no better, so not taken
     some = [t for t in trials if t.field == "network.temperature"]
-    assert some[int(np.argmax([t.ndcg for t in some]))].value == good
+    assert some[int(np.argmax([t.score for t in some]))].value == good
 
 
 def test_a_large_shop_trains_one_network_to_search_with() -> None:

@@ -9,7 +9,7 @@ from toy_shop import planted_shop
 
 from kgrec.graph import KnowledgeGraph
 from kgrec.interactions import Interactions
-from kgrec.ranker import RankerConfig, gather, popularity_vectors
+from kgrec.ranker import Ranker, RankerConfig, gather, popularity_vectors
 from kgrec.split import SplitConfig, split
 from kgrec.tune import (
     LADDERS,
@@ -48,10 +48,25 @@ def test_the_search_never_ends_below_its_start() -> None:
     config = RankerConfig(trials=30)
     best, trials = search(validation, config)
     assert 1 < len(trials) <= 30
-    assert validation.ndcg(best) >= trials[0].ndcg * (1 - 1e-3)
+    assert validation.score(best) >= trials[0].score * (1 - 1e-3)
     assert best.n_neighbours == config.n_neighbours
-    assert max(t.ndcg for t in trials if t.kept) == max(t.ndcg for t in trials)
+    assert max(t.score for t in trials if t.kept) == max(t.score for t in trials)
     assert search(planted_validation(), config)[0] == best
+
+
+def test_the_search_climbs_by_another_criterion_where_it_is_given_one() -> None:
+    validation = planted_validation()
+    asked = []
+
+    def criterion(ranker: Ranker, history: Interactions) -> float:
+        asked.append((ranker.sparse.nnz > 0, history is validation.evidence.history))
+        return 1 - abs(ranker.config.ridge - 120) / 1000
+
+    validation.criterion = criterion
+    best, trials = search(validation, RankerConfig(trials=30))
+    assert best.ridge == 120
+    assert max(t.score for t in trials) == 1
+    assert set(asked) == {(True, True)}
 
 
 def test_what_is_not_there_is_not_searched() -> None:
@@ -114,7 +129,7 @@ def test_each_behaviour_is_weighed_by_itself() -> None:
     assert len(best.own_weight) == len(best.cross_weight) == 2
     viewed, carted = best.own_weight
     assert carted > viewed
-    assert trials[0].ndcg < 0.5 < 0.9 < validation.ndcg(best)
+    assert trials[0].score < 0.5 < 0.9 < validation.score(best)
 
 
 def test_cold_items_count_by_their_share_of_the_catalogue() -> None:
@@ -132,7 +147,7 @@ def test_cold_items_count_by_their_share_of_the_catalogue() -> None:
     assert "cold_scale" in fields
     # what nobody had is reached by its group alone, so its scale moves nothing else
     none, all_ = RankerConfig(cold_scale=0.0), RankerConfig(cold_scale=50.0)
-    assert validation.ndcg(none) != validation.ndcg(all_)
+    assert validation.score(none) != validation.score(all_)
 
 
 def test_without_cold_items_their_weights_are_not_searched() -> None:

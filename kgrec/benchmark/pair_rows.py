@@ -32,7 +32,7 @@ from kgrec.benchmark.rows import (
 from kgrec.benchmark.tuning import tune
 from kgrec.benchmark.visible import Visible
 from kgrec.interactions import Interactions
-from kgrec.recommender import Recommender
+from kgrec.ranker import Ranker
 from kgrec.vocabulary import Indices
 
 _ALONE = "random"
@@ -59,7 +59,7 @@ def score_pairs(job: Job, seen: Visible, ledger: Ledger) -> dict[str, Any]:
     if job.kind == "baseline":
         features, found = _fit_baseline(job, seen, pairs, ledger)
     else:
-        features, found = _fit_ours(job, seen, ledger)
+        features, found = _fit_ours(job, seen, pairs, ledger)
     validation = pairs.validation
     known = features(validation.user, validation.item)
     found["validation"] = out_of_fold_auc(known, validation.one)
@@ -77,22 +77,21 @@ def score_pairs(job: Job, seen: Visible, ledger: Ledger) -> dict[str, Any]:
     return found
 
 
-def components(model: Recommender, user: Indices, item: Indices) -> Values:
+def components(ranker: Ranker, history: Interactions, user: Indices, item: Indices) -> Values:
     """The halves of our model's score apart, (n, 4).
 
     The cosine of user and item over the temperature, the item's bias, and what the user's items
     add through S, as it is and as a logarithm.
     """
-    ranker = model.ranker
     people, row = np.unique(user, return_inverse=True)
-    query = ranker.user_vectors(model.history.select(people))
+    query = ranker.user_vectors(history.select(people))
     offered = ranker.item_vectors
     cosine = np.einsum("ij,ij->i", query[row, :-1], offered[item, :-1])
 
-    def sparse(history: Interactions) -> Scores:
-        return np.asarray((ranker.rows(history) @ ranker.sparse).toarray(), np.float32)
+    def sparse(some: Interactions) -> Scores:
+        return np.asarray((ranker.rows(some) @ ranker.sparse).toarray(), np.float32)
 
-    added = scores_of(sparse, model.history, user, item)
+    added = scores_of(sparse, history, user, item)
     return np.concatenate([np.stack([cosine, offered[item, -1]], 1), raw_and_log(added)], 1)
 
 
@@ -131,14 +130,22 @@ class PairJudge:
         return out_of_fold_auc(known, validation.one)
 
 
-def _fit_ours(job: Job, seen: Visible, ledger: Ledger) -> tuple[Features, dict[str, Any]]:
-    model = fit_ours(job, seen, ledger)
+def _fit_ours(
+    job: Job, seen: Visible, pairs: VisiblePairs, ledger: Ledger
+) -> tuple[Features, dict[str, Any]]:
+    def of(ranker: Ranker, history: Interactions) -> Features:
+        def features(user: Indices, item: Indices) -> Values:
+            given = of_popularity(history, item)
+            return np.concatenate([components(ranker, history, user, item), given], 1)
 
-    def features(user: Indices, item: Indices) -> Values:
-        given = of_popularity(model.history, item)
-        return np.concatenate([components(model, user, item), given], 1)
+        return features
 
-    return features, report_of(model)
+    def criterion(ranker: Ranker, history: Interactions) -> float:
+        known = of(ranker, history)(pairs.validation.user, pairs.validation.item)
+        return out_of_fold_auc(known, pairs.validation.one)
+
+    model = fit_ours(job, seen, ledger, criterion)
+    return of(model.ranker, model.history), report_of(model)
 
 
 def _fit_baseline(

@@ -40,6 +40,7 @@ from kgrec.vocabulary import Indices
 
 if TYPE_CHECKING:
     from kgrec.recommender import Recommender
+    from kgrec.tune import Criterion
 
 Kind = Literal["kgrec", "ablation", "baseline", "text"]
 
@@ -177,7 +178,9 @@ def _unordered(rows: Interactions) -> Interactions:
     return replace(rows, time=np.zeros_like(rows.time), time_kind="none")
 
 
-def fit_ours(job: Job, seen: Visible, ledger: Ledger) -> Recommender:
+def fit_ours(
+    job: Job, seen: Visible, ledger: Ledger, criterion: Criterion | None = None
+) -> Recommender:
     """Our model or an ablation of it, tuned on the validation part and fitted on both."""
     from kgrec.config import Config
     from kgrec.pipeline import fit
@@ -186,7 +189,7 @@ def fit_ours(job: Job, seen: Visible, ledger: Ledger) -> Recommender:
     depth = job.tuned_for.partition("@")[2]
     begin = [f"seed={job.seed}", f"ranker.trials={job.trials}", f"ranker.metric_k={depth}"]
     config = Config.from_toml(None, [*begin, *job.options, *options])
-    model = fit(shop, config, parts=parts, cache=Path(job.cache))
+    model = fit(shop, config, parts=parts, cache=Path(job.cache), criterion=criterion)
     ledger.stage("fit")
     report = model.fit_report
     tuning = float(report.get("seconds", {}).get("search", 0.0))
@@ -200,7 +203,7 @@ def report_of(model: Recommender) -> dict[str, Any]:
 
     report = model.fit_report
     tried = [
-        {"options": {t["field"]: t["value"]}, "value": t["ndcg"], "seconds": t["seconds"]}
+        {"options": {t["field"]: t["value"]}, "value": t["score"], "seconds": t["seconds"]}
         for t in report.get("trials", ())
     ]
     ladders = report.get("space") or getattr(tune, "LADDERS", {})
