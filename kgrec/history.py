@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
+from numba import njit, prange
 
 from kgrec.interactions import Interactions
 
@@ -81,15 +82,49 @@ def largest(
     row: npt.ArrayLike, column: npt.ArrayLike, value: npt.ArrayLike, shape: tuple[int, int]
 ) -> sp.csr_array:
     """A csr matrix that keeps the largest value where a place is named more than once."""
-    key = np.asarray(row, np.int64) * shape[1] + np.asarray(column, np.int64)
-    values = np.asarray(value, np.float32)
-    order = np.lexsort((-values, key))
-    key, values = key[order], values[order]
-    first = np.ones(len(key), np.bool_)
-    first[1:] = key[1:] != key[:-1]
-    key, values = key[first], values[first]
-    indptr = np.searchsorted(key // shape[1], np.arange(shape[0] + 1))
-    return sp.csr_array((values, (key % shape[1]).astype(np.int32), indptr), shape=shape)
+    rows = np.asarray(row, np.int64)
+    begin = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=shape[0]))])
+    columns, values = _by_row(
+        rows, np.asarray(column, np.int32), np.asarray(value, np.float32), begin[:-1].copy()
+    )
+    count = _keep_largest(begin, columns, values)
+    kept = np.arange(len(columns)) - np.repeat(begin[:-1] + count, np.diff(begin)) < 0
+    indptr = np.concatenate([[0], np.cumsum(count)])
+    return sp.csr_array((values[kept], columns[kept], indptr), shape=shape)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _by_row(
+    row: Rows, column: npt.NDArray[np.int32], value: npt.NDArray[np.float32], place: Rows
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+    """Columns and values in the order of their rows; `place` is where each row begins."""
+    columns, values = np.empty(len(row), np.int32), np.empty(len(row), np.float32)
+    for at in range(len(row)):
+        columns[place[row[at]]] = column[at]
+        values[place[row[at]]] = value[at]
+        place[row[at]] += 1
+    return columns, values
+
+
+@njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
+def _keep_largest(
+    begin: Rows, columns: npt.NDArray[np.int32], values: npt.NDArray[np.float32]
+) -> Rows:
+    """Sorts each row by column in place, with one entry a column first; how many each row has."""
+    count = np.zeros(len(begin) - 1, np.int64)
+    for row in prange(len(count)):
+        column, value = columns[begin[row] : begin[row + 1]], values[begin[row] : begin[row + 1]]
+        order = np.argsort(column)
+        sorted_columns, sorted_values = column[order], value[order]
+        n = 0
+        for at in range(len(order)):
+            if n and column[n - 1] == sorted_columns[at]:
+                value[n - 1] = max(value[n - 1], sorted_values[at])
+            else:
+                column[n], value[n] = sorted_columns[at], sorted_values[at]
+                n += 1
+        count[row] = n
+    return count
 
 
 def scale_rows(matrix: sp.csr_array, factor: npt.ArrayLike) -> sp.csr_array:

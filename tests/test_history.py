@@ -55,6 +55,23 @@ def test_the_largest_value_of_a_repeat_stays() -> None:
     assert found.toarray().tolist() == [[0, 0, 3], [2, 0, 0]]
 
 
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.integers(0, 4), st.sampled_from([0.5, 1.0, 2.0])),
+        max_size=30,
+    )
+)
+def test_the_largest_is_that_of_each_place(entries: list[tuple[int, int, float]]) -> None:
+    dense = np.zeros((4, 5), np.float32)
+    for row, column, value in entries:
+        dense[row, column] = max(dense[row, column], value)
+    rows, columns, values = zip(*entries, strict=True) if entries else ([], [], [])
+    found = largest(rows, columns, values, (4, 5))
+    assert found.has_canonical_format
+    assert found.dtype == np.float32
+    assert np.array_equal(found.toarray(), dense)
+
+
 def test_transitions_join_consecutive_steps() -> None:
     follows = transitions(three_steps()).toarray()
     assert follows[0, 1] == follows[1, 2] == 1
