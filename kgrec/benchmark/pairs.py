@@ -33,9 +33,9 @@ NOTES = (
     "Every row is treated alike: it is fitted on the ones of the training part alone; a logistic "
     "regression (standardised features and their squares, C = 1) over its scores, the logarithm "
     "of the item's number of ones in the training part is fitted on the validation part; the test "
-    "part is scored once. Random has its random score alone, popularity has none. Baselines are "
-    "tuned by the AUC of the validation part (five folds of it), our model by nDCG on a tenth of "
-    "the ones to train on, which favours the baselines.",
+    "part is scored once. Random has its random score alone, popularity has none. Every row is "
+    "tuned by the AUC of the validation part (five folds of it), our model while a tenth of the "
+    "ones to train on is kept apart to end the training of its networks by.",
     "Popularity alone is this strong because the pairs labelled 0 were drawn evenly from all "
     "items that a user lacks: most of them are items that hardly anybody has.",
     "Left unused by every row is an artefact of how such sets are made: a user has as many zeros "
