@@ -166,7 +166,9 @@ class SealedTest(Sealed):
             raise KgrecError("every held-out item is in its user's history already")
         truth = sparse.csr_array(pairs[users])
         cold = None if fold is None else parts.cold_items
-        digest = hashlib.sha256(users.tobytes() + truth.indices.tobytes() + truth.indptr.tobytes())
+        digest = hashlib.sha256(users.tobytes())
+        for array in (truth.indices, truth.indptr):
+            digest.update(array.astype(np.int64).tobytes())
 
         def table() -> pl.DataFrame:
             pair = truth.tocoo()
