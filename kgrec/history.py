@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-from numba import njit, prange
+from numba import njit
 
 from kgrec.interactions import Interactions
 
@@ -108,13 +108,15 @@ def _by_row(
     return columns, values
 
 
-@njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
+# On one thread: lists are asked for by servers' threads and forked workers, which numba's own
+# threads do not all survive.
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _keep_largest(
     begin: Rows, columns: npt.NDArray[np.int32], values: npt.NDArray[np.float32]
 ) -> Rows:
     """Sorts each row by column in place, with one entry a column first; how many each row has."""
     count = np.zeros(len(begin) - 1, np.int64)
-    for row in prange(len(count)):
+    for row in range(len(count)):
         column, value = columns[begin[row] : begin[row + 1]], values[begin[row] : begin[row + 1]]
         order = np.argsort(column)
         sorted_columns, sorted_values = column[order], value[order]

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, prange
+from numba import njit
 
 from kgrec.errors import ShapeError
 
@@ -146,16 +146,13 @@ class Interactions:
         return np.asarray(self.behaviour == self.target, np.bool_)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
 def _sorted(user: npt.NDArray[np.int32], time: npt.NDArray[np.int64]) -> bool:
     """Whether rows are sorted by user, then time."""
-    for at in range(1, len(user)):
-        if user[at] < user[at - 1] or (user[at] == user[at - 1] and time[at] < time[at - 1]):
-            return False
-    return True
+    same, later = user[1:] == user[:-1], time[1:] >= time[:-1]
+    return bool(((user[1:] > user[:-1]) | (same & later)).all())
 
 
-@njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _order(
     user: npt.NDArray[np.int32], time: npt.NDArray[np.int64], start: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
@@ -165,7 +162,7 @@ def _order(
     for at in range(len(user)):
         order[place[user[at]]] = at
         place[user[at]] += 1
-    for owner in prange(len(start) - 1):
+    for owner in range(len(start) - 1):
         rows = order[start[owner] : start[owner + 1]]
         when = time[rows]
         for at in range(1, len(when)):

@@ -61,7 +61,9 @@ def test_what_rows_may_see_has_no_test_pair(tmp_path: Path) -> None:
 def test_a_test_part_keeps_its_name_from_version_to_version() -> None:
     shop = planted_shop()
     sealed = SealedTest(shop, split(shop, SplitConfig()), (5,), method="leave-last-out")
-    assert sealed.sha256[:16] == "ba7c635ceb8f5982"  # else earlier openings would not be counted any more
+    assert (
+        sealed.sha256[:16] == "ba7c635ceb8f5982"
+    )  # else earlier openings would not be counted any more
 
 
 def test_openings_are_counted_by_what_was_scored(tmp_path: Path) -> None:
