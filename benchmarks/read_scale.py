@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from typing import Any
 
 from generate_taobao import COLUMNS, write
 
+from kgrec.benchmark.limits import own_peak_gib
 from kgrec.benchmark.made import commit, hardware
 
 RESULTS = Path(__file__).parent / "results"
@@ -110,8 +110,7 @@ def main() -> None:
         began = time.perf_counter()
         READERS[args.reader](args.csv, args.out)
         seconds = round(time.perf_counter() - began, 2)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        print(json.dumps({"seconds": seconds, "peak_gib": round(peak, 2)}))
+        print(json.dumps({"seconds": seconds, "peak_gib": round(own_peak_gib(), 2)}))
         return
     readers = [reader for reader in READERS if reader not in args.without]
     with tempfile.TemporaryDirectory() as temporary:

@@ -182,7 +182,9 @@ def _carried(kind: str, table: Nodes, reader: RowReader) -> Nodes:
         return table
     coder, carried = reader.items if kind == "items" else reader.users, reader.carried[kind]
     for column, n in carried.n_others.items():
-        reader.tables.ledger.change({f"rows whose {column} is not the first of these {kind}": n})
+        reader.tables.ledger.change(
+            {f"rows whose {column} differs from the first of the same {kind[:-1]}": n}
+        )
     ids = coder.ids(np.arange(len(coder), dtype=np.int32))
     return Nodes(ids, ids, carried.table(len(coder)))
 

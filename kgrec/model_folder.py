@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from kgrec.artefact import (
     csr_from_arrays,
@@ -22,16 +20,15 @@ from kgrec.artefact import (
 )
 from kgrec.config import Config
 from kgrec.errors import ArtefactError
-from kgrec.graph import KnowledgeGraph, Relation
-from kgrec.interactions import Interactions
+from kgrec.graph import KnowledgeGraph
 from kgrec.item_index import ItemIndex
 from kgrec.network import DenseVectors
 from kgrec.ranker import Ranker, offered
 from kgrec.recommender import Recommender
+from kgrec.stored_parts import about_relations, load_relations, load_rows, save_relations, save_rows
 from kgrec.vocabulary import Vocabulary
 
 _DENSE = ("item_in", "item_out", "w_g", "bias")
-_ROWS = ("user", "item", "behaviour", "time", "weight")
 
 
 def save(model: Recommender, path: Path) -> None:
@@ -51,10 +48,7 @@ def save(model: Recommender, path: Path) -> None:
         "behaviours": list(history.behaviours),
         "time_kind": history.time_kind,
         "target": history.target,
-        "relations": [
-            {"name": r.name, "head": r.head, "tail": r.tail, "may_leak": r.may_leak}
-            for r in model.graph.relations
-        ],
+        "relations": about_relations(model.graph),
     }
     write_folder(path, lambda folder: _fill(model, folder), manifest)
 
@@ -66,12 +60,8 @@ def _fill(model: Recommender, folder: Path) -> None:
     parts = {"history": model.history, "held_out": model.held_out, "later": model.later}
     for name, part in parts.items():
         if part is not None:
-            columns = {column: getattr(part, column) for column in _ROWS}
-            save_table(folder / f"{name}.parquet", pl.DataFrame(columns))
-    graph: dict[str, npt.NDArray[Any]] = {}
-    for at, relation in enumerate(model.graph.relations):
-        graph[f"{at}.edges"], graph[f"{at}.weight"] = relation.edges, relation.weight
-    save_arrays(folder / "graph.safetensors", graph)
+            save_rows(folder / f"{name}.parquet", part)
+    save_relations(folder / "graph.safetensors", model.graph)
     dense = model.ranker.dense
     arrays: dict[str, npt.NDArray[Any]] = {name: getattr(dense, name) for name in _DENSE}
     entities = {f"entities.{kind}": rows for kind, rows in dense.entities.items()}
@@ -110,16 +100,17 @@ def _read(path: Path, manifest: Mapping[str, Any]) -> Recommender:
         kind: Vocabulary(load_table(path / f"nodes_{kind}.parquet")["id"], kind)
         for kind in sorted(kinds)
     }
-    arrays = load_arrays(path / "graph.safetensors")
-    relations = tuple(
-        Relation(edges=arrays[f"{at}.edges"], weight=arrays[f"{at}.weight"], **about)
-        for at, about in enumerate(manifest["relations"])
-    )
+    relations = load_relations(path / "graph.safetensors", manifest["relations"])
     sparse = load_arrays(path / "sparse.safetensors")
     dense = _dense(path)
-    sizes = (len(nodes["user"]), len(nodes["item"]))
     parts = {
-        name: _interactions(path / f"{name}.parquet", manifest, sizes)
+        name: load_rows(
+            path / f"{name}.parquet",
+            manifest,
+            manifest["time_kind"],
+            len(nodes["user"]),
+            len(nodes["item"]),
+        )
         for name in ("history", "held_out", "later")
         if f"{name}.parquet" in manifest["files"]
     }
@@ -152,18 +143,3 @@ def _dense(path: Path) -> DenseVectors:
     entities = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
     item_in, item_out, w_g, bias = (arrays[name] for name in _DENSE)
     return DenseVectors(item_in, item_out, w_g, bias, entities)
-
-
-def _interactions(path: Path, manifest: Mapping[str, Any], sizes: tuple[int, int]) -> Interactions:
-    table = load_table(path)
-    columns = {name: np.asarray(table[name].to_numpy()) for name in _ROWS}
-    return Interactions.of(
-        columns.pop("user"),
-        columns.pop("item"),
-        n_users=sizes[0],
-        n_items=sizes[1],
-        behaviours=tuple(manifest["behaviours"]),
-        time_kind=manifest["time_kind"],
-        target=manifest["target"],
-        **columns,
-    )

@@ -10,32 +10,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 import kgrec
 from kgrec import settings
 from kgrec.artefact import (
     SHOP,
-    load_arrays,
     load_table,
     open_folder,
-    save_arrays,
     save_table,
     write_folder,
 )
 from kgrec.errors import ArtefactError
-from kgrec.graph import KnowledgeGraph, Relation
+from kgrec.graph import KnowledgeGraph
 from kgrec.interactions import Interactions
 from kgrec.readers import find_files
 from kgrec.schema import Schema
 from kgrec.schema_parts import Source
 from kgrec.shop import LoadReport, Shop
+from kgrec.stored_parts import about_relations, load_relations, load_rows, save_relations, save_rows
 from kgrec.vocabulary import Vocabulary
 
 PARTS = ("interactions", "validation", "test")
-_COLUMNS = ("user", "item", "behaviour", "time", "weight")
 _TABLES = ("item_table", "user_table")
 
 About = Mapping[str, Any]
@@ -109,10 +105,7 @@ def about(shop: Shop) -> dict[str, Any]:
             part: getattr(shop, part).time_kind for part in PARTS if getattr(shop, part) is not None
         },
         "kinds": list(shop.graph.nodes),
-        "relations": [
-            {"name": r.name, "head": r.head, "tail": r.tail, "may_leak": r.may_leak}
-            for r in shop.graph.relations
-        ],
+        "relations": about_relations(shop.graph),
         "text": shop.text is not None,
     }
 
@@ -122,11 +115,7 @@ def fill(shop: Shop, folder: Path) -> None:
     for part in PARTS:
         rows: Interactions | None = getattr(shop, part)
         if rows is not None:
-            save_table(
-                folder / f"{part}.parquet",
-                pl.DataFrame({column: getattr(rows, column) for column in _COLUMNS}),
-                "lz4",
-            )
+            save_rows(folder / f"{part}.parquet", rows, "lz4")
     for at, vocabulary in enumerate(shop.graph.nodes.values()):
         save_table(folder / f"ids-{at}.parquet", vocabulary.ids.to_frame())
     for name in _TABLES:
@@ -135,10 +124,7 @@ def fill(shop: Shop, folder: Path) -> None:
             save_table(folder / f"{name}.parquet", table)
     if shop.text is not None:
         save_table(folder / "text.parquet", shop.text.alias("text").to_frame())
-    arrays: dict[str, npt.NDArray[Any]] = {}
-    for at, relation in enumerate(shop.graph.relations):
-        arrays[f"edges.{at}"], arrays[f"weight.{at}"] = relation.edges, relation.weight
-    save_arrays(folder / "graph.safetensors", arrays)
+    save_relations(folder / "graph.safetensors", shop.graph)
 
 
 def read(folder: Path, said: About) -> Shop:
@@ -152,13 +138,10 @@ def read(folder: Path, said: About) -> Shop:
         kind: Vocabulary(load_table(folder / f"ids-{at}.parquet")["id"], kind)
         for at, kind in enumerate(said["kinds"])
     }
-    arrays = load_arrays(folder / "graph.safetensors")
-    relations = tuple(
-        Relation(edges=arrays[f"edges.{at}"], weight=arrays[f"weight.{at}"], **relation)
-        for at, relation in enumerate(said["relations"])
-    )
+    relations = load_relations(folder / "graph.safetensors", said["relations"])
+    sizes = len(nodes["user"]), len(nodes["item"])
     parts = {
-        part: _rows(load_table(folder / f"{part}.parquet"), said, kind, nodes)
+        part: load_rows(folder / f"{part}.parquet", said, kind, *sizes)
         for part, kind in said["time_kind"].items()
     }
     tables = [folder / f"{name}.parquet" for name in _TABLES]
@@ -174,20 +157,4 @@ def read(folder: Path, said: About) -> Shop:
         interactions=parts["interactions"],
         validation=parts.get("validation"),
         test=parts.get("test"),
-    )
-
-
-def _rows(
-    table: pl.DataFrame, said: About, kind: Any, nodes: Mapping[str, Vocabulary]
-) -> Interactions:
-    columns = {name: np.asarray(table[name].to_numpy()) for name in _COLUMNS}
-    return Interactions.of(
-        columns.pop("user"),
-        columns.pop("item"),
-        n_users=len(nodes["user"]),
-        n_items=len(nodes["item"]),
-        behaviours=tuple(said["behaviours"]),
-        time_kind=kind,
-        target=said["target"],
-        **columns,
     )

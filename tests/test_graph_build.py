@@ -168,7 +168,7 @@ def test_columns_that_the_interactions_repeat() -> None:
     relation = {"name": "on", "column": "shelf"}
     shop = shop_of({"interactions": orders}, items=items, relation=[relation])
     assert edges(shop.graph, "on") == {("item", "A", "shelf", "x")}
-    assert shop.report.changed == {"rows whose shelf is not the first of these items": 1}
+    assert shop.report.changed == {"rows whose shelf differs from the first of the same item": 1}
     with pytest.raises(SchemaError, match="name their items by 'item'; set id to it"):
         shop_of({"interactions": orders}, items=items | {"id": "shelf"})
 
