@@ -47,10 +47,11 @@ class NetworkConfig:
     """Others that the search tries, where there are at most `search_rows` interactions."""
     members: int = 4
     """Networks of different seeds side by side, their scores averaged, up to `small_rows`
-    interactions; at most two up to `member_rows`, then one. Vectors are as many times as long."""
+    interactions and edges; at most two up to `member_rows`, then one. Vectors are as many times
+    as long."""
     small_rows: int = 100_000
-    """Interactions up to which the search also tries a network without layers, one trained three
-    times as long, and one from which half of each history is hidden."""
+    """Interactions and edges up to which the search also tries a network without layers, one
+    trained three times as long, and one from which half of each history is hidden."""
     member_rows: int = 1_000_000
     """Interactions up to which there is more than one member."""
     search_rows: int = 400_000
@@ -84,6 +85,10 @@ class NetworkConfig:
     """Users at most that early stopping looks at."""
     seed: int = 7
     """Of everything random here."""
+
+    def is_small(self, n_rows: int, n_edges: int) -> bool:
+        """Whether a shop of so many interactions and edges is small, see `small_rows`."""
+        return n_rows + n_edges <= self.small_rows
 
     @property
     def short_name(self) -> str:

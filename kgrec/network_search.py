@@ -24,6 +24,7 @@ def best_network(
     ranker: RankerConfig,
     cold_apart: bool = False,
     criterion: Criterion | None = None,
+    n_edges: int = 0,
 ) -> tuple[Validation, NetworkConfig, RankerConfig, list[Trial]]:
     """Trains the networks that the options allow on the training part and compares them.
 
@@ -36,6 +37,7 @@ def best_network(
         ranker: The configuration that the network is to join.
         cold_apart: See `Validation`.
         criterion: Likewise.
+        n_edges: Edges of the graph, which with the interactions are the shop's size.
 
     Returns:
         Validation with the best network, its options, the ranker's with the weight that suits it,
@@ -69,7 +71,7 @@ def best_network(
     for temperature in dict.fromkeys((config.temperature, *compared)):
         # scores grow as the temperature falls: each takes the weight that it likes
         attempt("temperature", temperature, replace(config, temperature=temperature), _WEIGHTS)
-    if len(evidence.history) <= config.small_rows:
+    if config.is_small(len(evidence.history), n_edges):
         for field, value in _of_small_shops(config, evidence.history.ordered):
             _, _, best, weight = max(tried, key=lambda each: each[0])
             attempt(field, value, replace(best, **{field: value}), (weight,))  # type: ignore[arg-type]
@@ -87,11 +89,13 @@ def _of_small_shops(config: NetworkConfig, ordered: bool) -> Iterator[tuple[str,
 
 
 def final_network(
-    learn: Learn, known: Interactions, config: NetworkConfig, begun: Parameters
+    learn: Learn, known: Interactions, config: NetworkConfig, begun: Parameters, n_edges: int = 0
 ) -> DenseVectors:
     """The members over everything known; the first of a large shop goes on from `begun`."""
     most = 1 if len(known) > config.member_rows else 2
-    n_members = config.members if len(known) <= config.small_rows else min(config.members, most)
+    n_members = config.members
+    if not config.is_small(len(known), n_edges):
+        n_members = min(n_members, most)
     seeds = range(config.seed, config.seed + n_members)
     members: list[tuple[NetworkConfig, Parameters]] = [
         (replace(config, seed=seed), {}) for seed in seeds

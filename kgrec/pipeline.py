@@ -61,13 +61,21 @@ def fit(
 
         ranking, network, trials = config.ranker, config.network, list[Trial]()
         begun: Parameters = {}
+        n_edges = shop.graph.n_edges
         if ranking.search and len(parts.validation):
             evidence = clock("counts", lambda: gather(parts.train, shop.graph, text, ranking))
             has_cold = len(parts.cold_items) > 0
             validation, network, ranking, trials = clock(
                 "graph network",
                 lambda: best_network(
-                    learn, evidence, parts.validation, network, ranking, has_cold, criterion
+                    learn,
+                    evidence,
+                    parts.validation,
+                    network,
+                    ranking,
+                    has_cold,
+                    criterion,
+                    n_edges,
                 ),
             )
             ranking, tried = clock("search", lambda: search(validation, ranking, len(trials)))
@@ -76,7 +84,7 @@ def fit(
         dense = popularity_vectors(evidence.degree)
         if network.enabled and ranking.dense_weight:
             dense = clock(
-                "graph network", lambda: final_network(learn, parts.known, network, begun)
+                "graph network", lambda: final_network(learn, parts.known, network, begun, n_edges)
             )
         ranker = clock("ranker", lambda: fit_ranker(evidence, dense, ranking))
         index = clock("index", lambda: ItemIndex.build(ranker.item_vectors, config.index))

@@ -72,6 +72,15 @@ def test_a_large_shop_trains_one_network_to_search_with() -> None:
     assert (chosen, trials, len(teacher.asked)) == (config, [], 1)
 
 
+def test_a_shop_with_a_large_graph_is_not_small() -> None:
+    shop, parts = planted()
+    evidence = gather(parts.train, shop.graph, None, RankerConfig())
+    _, _, _, trials = best_network(
+        Teacher(0.1), evidence, parts.validation, NetworkConfig(), RankerConfig(), n_edges=100_000
+    )
+    assert {t.field for t in trials} == {"network.temperature"}
+
+
 def test_without_a_network_nothing_is_trained() -> None:
     shop, parts = planted()
     evidence = gather(parts.train, shop.graph, None, RankerConfig())
@@ -89,6 +98,9 @@ def test_a_small_shop_gets_its_members_from_the_start() -> None:
     _, parts = planted()
     teacher = Teacher(0.1)
     final_network(teacher, parts.known, NetworkConfig(small_rows=10), {})
+    assert len(teacher.asked) == 2
+    teacher.asked.clear()
+    final_network(teacher, parts.known, NetworkConfig(), {}, n_edges=100_000)
     assert len(teacher.asked) == 2
     teacher.asked.clear()
     begun = {"bias": np.zeros(40, np.float32)}
