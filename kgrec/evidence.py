@@ -16,7 +16,10 @@ from kgrec.graph import KnowledgeGraph, Relation
 from kgrec.history import scale_columns, scale_rows
 
 MOST_PAIRS = 200_000_000
-"""Pairs of items that one kind of evidence may make; bounds time and memory of its Gram matrix."""
+"""Pairs of items that one kind of evidence may hold; bounds the memory of its Gram matrix."""
+MOST_COUNTED = 4_000_000_000
+"""Pairs of items that interactions may make while they are counted; bounds time. Where they are
+more than `MOST_PAIRS`, only the best of each item are held."""
 
 
 def bound(sizes: npt.NDArray[np.int64], pairs: int) -> int:

@@ -15,7 +15,7 @@ from kgrec.network_training import train_network
 from kgrec.ranker import fit_ranker, gather, popularity_vectors
 from kgrec.recommender import Recommender
 from kgrec.shop import Shop
-from kgrec.split import Parts, split
+from kgrec.split import Parts, of_some_users, split
 from kgrec.text import embed_items
 from kgrec.tune import Criterion, Trial, search
 from kgrec.work import WorkFolder
@@ -63,14 +63,15 @@ def fit(
         begun: Parameters = {}
         n_edges = shop.graph.n_edges
         if ranking.search and len(parts.validation):
-            evidence = clock("counts", lambda: gather(parts.train, shop.graph, text, ranking))
+            some = of_some_users(parts, ranking.sample_rows, config.seed)
+            evidence = clock("counts", lambda: gather(some.train, shop.graph, text, ranking))
             has_cold = len(parts.cold_items) > 0
             validation, network, ranking, trials = clock(
                 "graph network",
                 lambda: best_network(
                     learn,
                     evidence,
-                    parts.validation,
+                    some.validation,
                     network,
                     ranking,
                     has_cold,
@@ -79,12 +80,16 @@ def fit(
                 ),
             )
             ranking, tried = clock("search", lambda: search(validation, ranking, len(trials)))
-            trials, begun = trials + tried, validation.dense.parameters
-        evidence = clock("counts", lambda: gather(parts.known, shop.graph, text, ranking))
+            trials += tried
+            if some is parts:  # else it has not seen most users
+                begun = validation.dense.parameters
+            del evidence, validation
+        known = parts.known
+        evidence = clock("counts", lambda: gather(known, shop.graph, text, ranking))
         dense = popularity_vectors(evidence.degree)
         if network.enabled and ranking.dense_weight:
             dense = clock(
-                "graph network", lambda: final_network(learn, parts.known, network, begun, n_edges)
+                "graph network", lambda: final_network(learn, known, network, begun, n_edges)
             )
         ranker = clock("ranker", lambda: fit_ranker(evidence, dense, ranking))
         index = clock("index", lambda: ItemIndex.build(ranker.item_vectors, config.index))
@@ -93,7 +98,7 @@ def fit(
             users=shop.users,
             item_table=shop.item_table,
             graph=shop.graph,
-            history=parts.known,
+            history=known,
             held_out=parts.test,
             later=parts.later,
             cold_items=parts.cold_items,

@@ -16,7 +16,14 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from kgrec.errors import ConfigError
-from kgrec.evidence import MOST_PAIRS, attribute_rows, cut, relation_rows, text_rows
+from kgrec.evidence import (
+    MOST_COUNTED,
+    MOST_PAIRS,
+    attribute_rows,
+    cut,
+    relation_rows,
+    text_rows,
+)
 from kgrec.graph import KnowledgeGraph
 from kgrec.history import (
     history_matrix,
@@ -28,6 +35,7 @@ from kgrec.history import (
 )
 from kgrec.interactions import Interactions
 from kgrec.network import DenseVectors
+from kgrec.pruned import pruned_product
 from kgrec.ridge import sparse_ridge
 
 
@@ -39,17 +47,20 @@ class RankerConfig:
     """Whether the search on validation may move the values below."""
     trials: int = 60
     """Most evaluations that the search may take."""
+    sample_rows: int = 5_000_000
+    """Interactions that the search looks at; of a larger shop, those of a sample of its users."""
     metric_k: int = 10
     """The search maximises nDCG at this length."""
     sparse: bool = True
     """Whether there is a block S at all (off for an ablation)."""
     n_neighbours: int = 100
-    """Most entries in a column of S."""
+    """Most entries in a column of S; fewer where all columns together would have more than
+    `evidence.MOST_PAIRS`."""
     search_neighbours: int = 40
     """The same while the search compares configurations, which makes it several times cheaper."""
     max_history: int = 500
     """Newest interactions of a user that count; fewer are counted in pairs where all users
-    together would make more than `evidence.MOST_PAIRS`."""
+    together would make more than `evidence.MOST_COUNTED`."""
     ridge: float = 30.0
     """Ridge penalty of an item seen once, > 0."""
     degree_power: float = 0.25
@@ -63,7 +74,7 @@ class RankerConfig:
     user."""
     window: int = 20
     """Rows that a history so counted reaches back; fewer where all together would make more pairs
-    than `evidence.MOST_PAIRS`."""
+    than `evidence.MOST_COUNTED`."""
     attribute_weight: float = 3.0
     """Weight of the attribute rows beside the interactions in the ridge."""
     relation_weight: float = 3.0
@@ -98,8 +109,8 @@ class RankerConfig:
                 f"ranker.ridge is {self.ridge} and ranker.decay {self.decay}; "
                 "the first is above 0, the second in (0, 1]"
             )
-        if self.n_neighbours < 1 or self.trials < 1:
-            raise ConfigError("ranker.n_neighbours and ranker.trials are at least 1")
+        if min(self.n_neighbours, self.trials, self.sample_rows) < 1:
+            raise ConfigError("ranker.n_neighbours, trials and sample_rows are at least 1")
 
 
 Vectors = npt.NDArray[np.float32]
@@ -143,8 +154,6 @@ class Evidence:
     """Everything a ridge is made of, computed once and weighted many times."""
 
     history: Interactions
-    pairs: sp.csr_array
-    """X^T X of the weighted, undecayed histories, (n_items, n_items)."""
     degree: npt.NDArray[np.float32]
     """Users of each item, (n_items,)."""
     attributes: sp.csr_array | None
@@ -152,10 +161,9 @@ class Evidence:
     text: sp.csr_array | None
     follows: sp.csr_array
     """Transitions, (n_items, n_items)."""
-    sequences: dict[float, tuple[sp.csr_array, sp.csr_array]] = field(default_factory=dict)
-    """What `sequence_pairs` counted, by decay."""
-    crossed: dict[str, tuple[sp.csr_array, sp.csr_array]] = field(default_factory=dict)
-    """For each other behaviour: its own Gram matrix, and its pairs with the one to predict."""
+    counted: dict[str, tuple[sp.csr_array, sp.csr_array]] = field(default_factory=dict)
+    """What `pairs` and `sequence_pairs` counted, by what it is of; whoever is short of memory may
+    empty it."""
 
 
 def gather(
@@ -164,26 +172,36 @@ def gather(
     text: npt.NDArray[np.float32] | None,
     config: RankerConfig,
 ) -> Evidence:
-    """Counts what the sparse block is solved from; the costly part that no weight changes."""
-    longest = min(config.max_history, cut(np.diff(history.start), MOST_PAIRS))
-    x = history_matrix(history, max_items=longest)
+    """What the sparse block is solved from, but for the pairs, which are counted when asked for."""
+    x = history_matrix(history, max_items=config.max_history)
     attributes, relations = attribute_rows(graph), relation_rows(graph)
-    crossed = {}
-    if history.target is not None:
-        wanted = history_matrix(history, max_items=config.max_history, mask=history.is_target())
-        for name in others(history):
-            seen = _behaviour(history, name, longest)
-            crossed[name] = (_product(seen.T, seen), _product(seen.T, wanted))
     return Evidence(
         history=history,
-        pairs=_product(x.T, x),
         degree=np.bincount(x.indices, minlength=history.n_items).astype(np.float32),
         attributes=None if attributes is None else _gram(attributes),
         relations=None if relations is None else _gram(relations),
         text=None if text is None else _gram(text_rows(text)),
         follows=transitions(history),
-        crossed=crossed,
     )
+
+
+def pairs(name: str, evidence: Evidence, config: RankerConfig) -> tuple[sp.csr_array, sp.csr_array]:
+    """The Gram matrix of a view's undecayed histories and its pairs with what is to be predicted.
+
+    Those of the view `history` are the same matrix: everything in it is predicted.
+    """
+    if name not in evidence.counted:
+        history = evidence.history
+        longest = min(config.max_history, cut(np.diff(history.start), MOST_COUNTED))
+        if name == "history":
+            x = history_matrix(history, max_items=longest)
+            gram = cross = _counted(x, x, config)
+        else:
+            wanted = history_matrix(history, max_items=config.max_history, mask=history.is_target())
+            x = _behaviour(history, name, longest)
+            gram, cross = _counted(x, x, config), _counted(x, wanted, config)
+        evidence.counted[name] = gram, cross
+    return evidence.counted[name]
 
 
 def sequence_pairs(evidence: Evidence, config: RankerConfig) -> tuple[sp.csr_array, sp.csr_array]:
@@ -192,11 +210,30 @@ def sequence_pairs(evidence: Evidence, config: RankerConfig) -> tuple[sp.csr_arr
     Returns:
         X^T X and X^T Y of `history.prefixes`, (n_items, n_items) each, kept by decay.
     """
-    if config.decay not in evidence.sequences:
-        most = math.isqrt(MOST_PAIRS // max(len(evidence.history), 1))
+    name = f"next {config.decay:g}"
+    if name not in evidence.counted:
+        most = math.isqrt(MOST_COUNTED // max(int(evidence.history.is_target().sum()), 1))
         x, y = prefixes(evidence.history, config.decay, max(1, min(config.window, most)))
-        evidence.sequences[config.decay] = (_product(x.T, x), _product(x.T, y))
-    return evidence.sequences[config.decay]
+        evidence.counted[name] = _counted(x, x, config), _counted(x, y, config)
+    return evidence.counted[name]
+
+
+def _counted(x: sp.csr_array, y: sp.csr_array, config: RankerConfig) -> sp.csr_array:
+    """X^T Y; where it may have more than `MOST_PAIRS` entries, only each column's best.
+
+    Of column j the ridge takes the rows of the largest C_ij^2 / (G_ii + penalty_i); four times as
+    many as it may take are kept, or as many as fit.
+    """
+    n = x.shape[1]
+    work = int(np.diff(x.indptr).astype(np.int64) @ np.diff(y.indptr))
+    if min(work, n * n) <= MOST_PAIRS:
+        return _product(x.T, y)
+    squares = np.bincount(x.indices, x.data.astype(np.float64) ** 2, minlength=n)
+    users = np.bincount(x.indices, minlength=n)
+    scale = 1 / (squares + config.ridge * np.maximum(users, 1) ** config.degree_power)
+    most = int(np.clip(MOST_PAIRS // n, 1, 4 * config.n_neighbours))
+    best = sp.csr_array(pruned_product(sp.csr_array(y.T.tocsr()), x, scale, most).T.tocsr())
+    return sp.csr_array(best.maximum(best.T)) if y is x else best
 
 
 def _gram(rows: sp.csr_array) -> sp.csr_array:
@@ -252,13 +289,13 @@ def block_of(name: str, evidence: Evidence, config: RankerConfig) -> sp.csr_arra
         out = np.asarray(evidence.follows.sum(axis=1)).ravel()
         return scale_rows(evidence.follows, 1 / (out + max(config.last_shrink, 1e-6)))
     if name == "history":
-        gram = cross = evidence.pairs
+        gram, cross = pairs(name, evidence, config)
         if config.sequence_weight and evidence.history.ordered:
             before, after = sequence_pairs(evidence, config)
             gram = gram + np.float32(config.sequence_weight) * before
             cross = cross + np.float32(config.sequence_weight) * after
         return _ridge_block(gram, cross, evidence, config, evidence.degree)
-    gram, cross = evidence.crossed[name]
+    gram, cross = pairs(name, evidence, config)
     return _ridge_block(gram, cross, evidence, config, gram.diagonal())
 
 
@@ -282,7 +319,8 @@ def _ridge_block(
     left = gram if added is None else gram + added
     right = left if cross is gram else (cross if added is None else cross + added)
     penalty = config.ridge * np.maximum(degree, 1) ** config.degree_power
-    block = sparse_ridge(left.tocsr(), right.tocsr(), penalty, config.n_neighbours)
+    fits = max(MOST_PAIRS // len(degree), 1)
+    block = sparse_ridge(left.tocsr(), right.tocsr(), penalty, min(config.n_neighbours, fits))
     return scale_columns(block, np.maximum(evidence.degree, 1) ** -config.output_power)
 
 
@@ -305,7 +343,7 @@ def own_block(name: str, evidence: Evidence, config: RankerConfig) -> sp.csr_arr
     The weight times (rate of conversion / mean rate) ** own_power, where the rate is (users who
     viewed and bought + 1) / (users who viewed + 1 / mean rate).
     """
-    gram, cross = evidence.crossed[name]
+    gram, cross = pairs(name, evidence, config)
     met, went_on = gram.diagonal(), cross.diagonal()
     mean = max(float(went_on.sum()) / max(float(met.sum()), 1e-9), 1e-9)
     rate = (went_on + 1) / (met + 1 / mean) / mean
@@ -325,7 +363,8 @@ def fit_ranker(
         evidence: What blocks are solved from.
         dense: The dense half.
         config: Weights and exponents.
-        block: The block of a view, where it may be known already; solved by default.
+        block: The block of a view, where it may be known already; by default each is solved in
+            its turn and what was counted for it is dropped.
     """
     solve = block or (lambda name, one: block_of(name, evidence, one))
     n = evidence.history.n_items
@@ -339,6 +378,8 @@ def fit_ranker(
         if name not in ("history", "last") and config.sparse:
             part = part + own_block(name, evidence, config)
         blocks.append(sp.csr_array(part))
+        if block is None:
+            evidence.counted.clear()
     stacked = sp.csr_array(sp.vstack(blocks, format="csr"), dtype=np.float32)
     if config.cold_scale != 1:
         stacked = scale_columns(stacked, cold_factor(evidence.degree, config))

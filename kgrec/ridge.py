@@ -92,7 +92,7 @@ def _cholesky_solve(a: Doubles, b: Doubles) -> None:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _sift(gain: Floats, index: Ints, size: int) -> None:
+def sift(gain: Floats, index: Ints, size: int) -> None:
     """Restores a heap whose root alone is out of place: the root is the worst, ties the last."""
     at = 0
     while True:
@@ -122,7 +122,7 @@ def _neighbours(indptr: Ints, indices: Ints, data: Floats, scale: Floats, k: int
             value = data[at] * data[at] * scale[i]
             if i != j and data[at] > 0 and value > gain[0]:
                 gain[0], index[0] = value, i
-                _sift(gain, index, k)
+                sift(gain, index, k)
         index = np.sort(index)
         for rank in range(k):
             if index[rank] < len(scale):

@@ -100,6 +100,23 @@ def split(shop: Shop, config: SplitConfig) -> Parts:
     )
 
 
+def of_some_users(parts: Parts, most: int, seed: int) -> Parts:
+    """Training and validation parts of a random sample of users, with about `most` rows to train
+    on; the parts themselves where they have no more.
+
+    Args:
+        parts: What `split` cut.
+        most: Rows of the training part wanted, >= 1.
+        seed: Draws the users.
+    """
+    if len(parts.train) <= most:
+        return parts
+    share = most / len(parts.train)
+    drawn = np.random.default_rng(seed).random(parts.train.n_users) < share
+    train, validation = (rows.where(drawn[rows.user]) for rows in (parts.train, parts.validation))
+    return replace(parts, train=train, validation=validation)
+
+
 def method_of(shop: Shop, config: SplitConfig) -> Method:
     """How `split` cuts: a test part that came with the data wins over leaving the last one out."""
     given = config.method == "leave-last-out" and shop.test is not None

@@ -85,7 +85,8 @@ class Validation:
         evidence: What the blocks are solved from, counted on the training part.
         held_out: The validation part.
         dense: Vectors learned on the training part.
-        max_cells: Users sampled times items at most, which bounds time.
+        max_cells: Users sampled times items at most, which bounds time; a thousand users are
+            sampled however many items there are.
         max_users: Users sampled at most.
         seed: Draws the sample.
         cold_apart: Items that nobody had yet count by their share of the catalogue, as if they
@@ -111,7 +112,7 @@ class Validation:
         truth = unseen(held_out, evidence.history)
         known = np.diff(evidence.history.start) > 0
         users = np.flatnonzero((np.diff(truth.indptr) > 0) & known)
-        size = min(len(users), max_users, max(max_cells // max(n_items, 1), 200))
+        size = min(len(users), max_users, max(max_cells // max(n_items, 1), 1000))
         self.users = np.sort(np.random.default_rng(seed).choice(users, size, replace=False))
         chosen = np.zeros(held_out.n_users, np.bool_)
         chosen[self.users] = True

@@ -176,6 +176,13 @@ def test_threads_do_not_change_what_is_learned() -> None:
     assert all(np.array_equal(runs[0].item_in, run.item_in) for run in runs)
 
 
+def test_a_large_shop_is_searched_on_some_of_its_users() -> None:
+    model = fit(planted_shop(n_users=120), quick("ranker.sample_rows=200", "network.search_rows=1"))
+    assert len(model.history) == 120 * 5
+    assert model.fit_report["trials"]
+    assert evaluate_model(model, (4,)).metrics()["recall@4"] > 0.6
+
+
 def test_whoever_cuts_the_data_keeps_the_test_part() -> None:
     shop = planted_shop()
     whole = split(shop, quick().split)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from toy_shop import planted_interactions
 
 from kgrec.graph import KnowledgeGraph
@@ -102,3 +103,32 @@ def test_directed_pairs_tell_before_from_after() -> None:
     assert directed[0, 1] > 2 * directed[1, 0] > 0
     both = block_of("history", evidence, replace(config, sequence_weight=0.0))
     assert both[0, 1] == both[1, 0]
+
+
+def test_pairs_that_do_not_fit_leave_the_same_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = planted_interactions(n_users=200, groups=2)
+    config = RankerConfig(n_neighbours=4, sequence_weight=0)
+    exact = block_of("history", evidence_of(rows), config)
+    monkeypatch.setattr("kgrec.ranker.MOST_PAIRS", 17 * rows.n_items)
+    evidence = evidence_of(rows)
+    pruned = block_of("history", evidence, config)
+    gram, _ = evidence.counted["history"]
+    assert gram.nnz < 40 * 20  # each item meets the twenty of its group
+    assert (abs(gram - gram.T) > 0).nnz == 0
+    assert ((exact != 0) != (pruned != 0)).nnz == 0
+    np.testing.assert_allclose(pruned.toarray(), exact.toarray(), atol=0.05)
+
+
+def test_columns_are_shorter_where_all_would_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = planted_interactions()
+    monkeypatch.setattr("kgrec.ranker.MOST_PAIRS", 3 * rows.n_items)
+    block = block_of("history", evidence_of(rows), RankerConfig())
+    assert np.diff(sp.csc_array(block).indptr).max() == 3
+
+
+def test_what_was_counted_is_dropped_when_the_ranker_is_made() -> None:
+    evidence = evidence_of(viewed_and_bought())
+    block_of("view", evidence, RankerConfig())
+    assert evidence.counted
+    fit_ranker(evidence, popularity_vectors(evidence.degree), RankerConfig())
+    assert not evidence.counted

@@ -8,7 +8,7 @@ from toy_shop import planted_interactions, planted_shop
 
 from kgrec.errors import ConfigError
 from kgrec.interactions import Interactions
-from kgrec.split import Parts, SplitConfig, merge, split
+from kgrec.split import Parts, SplitConfig, merge, of_some_users, split
 
 
 def pairs(rows: Interactions | None) -> set[tuple[int, int, int]]:
@@ -187,3 +187,15 @@ def test_nothing_of_after_the_cut_is_seen() -> None:
     last[parts.test.user] = parts.test.time
     assert (parts.known.time < last[parts.known.user]).all()
     assert len(parts.later) + len(parts.known) + len(parts.test) == 400
+
+
+def test_some_users_keep_all_their_rows() -> None:
+    parts = split(planted_shop(n_users=400, length=6), SplitConfig())
+    assert of_some_users(parts, len(parts.train), seed=7) is parts
+    some = of_some_users(parts, len(parts.train) // 4, seed=7)
+    assert 0.15 < len(some.train) / len(parts.train) < 0.35
+    kept = set(some.train.user.tolist())
+    assert kept == set(some.validation.user.tolist())
+    assert pairs(some.train) == {row for row in pairs(parts.train) if row[0] in kept}
+    assert some.train.n_users == parts.train.n_users
+    assert pairs(of_some_users(parts, len(parts.train) // 4, seed=7).train) == pairs(some.train)
