@@ -40,12 +40,11 @@ from kgrec.metrics import (
 )
 from kgrec.progress import track
 from kgrec.topk import ListSource, Mask, TopK
+from kgrec.topk import batch_size as sized
 from kgrec.vocabulary import Indices
 
 Baseline = Literal["popularity", "item-knn"]
 Lists = Callable[[Indices], TopK]
-
-_BUDGET_BYTES = 256 * 2**20
 
 
 class Evaluable(ListSource, Protocol):
@@ -184,7 +183,7 @@ class _Scene:
             groups={EVERYONE: np.ones(len(users), bool), **activity_groups(lengths)},
             users_of_item=users_of_item(history),
             n_known_users=int((np.diff(history.start) > 0).sum()),
-            batch_size=batch_size or int(np.clip(_BUDGET_BYTES // (n_items * 16), 16, 4096)),
+            batch_size=batch_size or sized(n_items),
         )
 
     def batches(self, what: str, rows: Indices | None = None) -> Iterator[Indices]:

@@ -94,12 +94,12 @@ def text_rows(
     Returns:
         (n_items, n_items) float32.
     """
-    import faiss
+    from kgrec.item_index import load_faiss
 
     n = len(text)
     unit = text / np.maximum(np.linalg.norm(text, axis=1, keepdims=True), 1e-12)
     unit = np.ascontiguousarray(unit, np.float32)
-    index = faiss.IndexFlatIP(unit.shape[1])
+    index = load_faiss().IndexFlatIP(unit.shape[1])
     index.add(unit)
     wanted = min(n_neighbours + 1, n)
     columns, values = [], []

@@ -25,12 +25,11 @@ from kgrec.interactions import Interactions
 from kgrec.list_files import WRITERS, check_suffix
 from kgrec.progress import say, track
 from kgrec.topk import ListSource, Mask, TopK
+from kgrec.topk import batch_size as sized
 from kgrec.vocabulary import Indices, Vocabulary
 
 RECORD = "_lists.json"
 """What a folder of shards was made of; readers of Parquet folders pass over a leading `_`."""
-BUDGET_BYTES = 256 * 2**20
-"""Memory that one batch may take, as far as it decides the size of a batch."""
 _ROWS_A_GROUP = 2**18
 
 
@@ -99,7 +98,7 @@ def write_lists(
     job = _Job(
         source=recommender,
         k=checked_k(k, len(recommender.items)),
-        batch_size=_batch_size(len(recommender.items)) if batch_size is None else batch_size,
+        batch_size=sized(len(recommender.items)) if batch_size is None else batch_size,
         history=history,
         allowed=allowed,
         exclude_seen=exclude_seen,
@@ -154,11 +153,6 @@ def checked_k(k: int, n_items: int) -> int:
     if k > n_items:
         say(f"k is {k} and the catalogue has {n_items} items: lists end with the catalogue")
     return min(k, n_items)
-
-
-def _batch_size(n_items: int) -> int:
-    # A score, an index and a copy of each a candidate: at worst the whole catalogue is candidates.
-    return int(np.clip(BUDGET_BYTES // (max(n_items, 1) * 16), 16, 4096))
 
 
 def _check(job: _Job, out: Path, shards: int) -> None:

@@ -27,6 +27,8 @@ from kgrec.vocabulary import Indices, Vocabulary
 
 Mask = npt.NDArray[np.bool_]
 Vectors = npt.NDArray[np.float32]
+_MOST_RETRIEVED = 2**23
+"""Items that the index returns at once, for all users together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +102,17 @@ class Recommender:
         scores = np.full((len(query), k), -np.inf, np.float32)
         left = np.arange(len(query))
         while len(left):
-            dense, retrieved = self.index.search(query[left], wanted, selector)
-            top = rank_union(query[left], vectors, sparse[left], retrieved, seen[left], may, k)
-            found[left], scores[left] = top.items, top.scores
+            short = []
+            for some in np.array_split(left, -(-len(left) * wanted // _MOST_RETRIEVED)):
+                dense, retrieved = self.index.search(query[some], wanted, selector)
+                top = rank_union(query[some], vectors, sparse[some], retrieved, seen[some], may, k)
+                found[some], scores[some] = top.items, top.scores
+                # What the index kept back scores at most its last answer, unless S reaches it.
+                slack = 1e-5 * (1 + np.abs(dense[:, -1]))
+                short.append(some[top.scores[:, -1] <= dense[:, -1] + slack])
             if not self.index.exact or wanted >= n_allowed:
                 break
-            # What the index kept back scores at most its last answer, unless S reaches it.
-            slack = 1e-5 * (1 + np.abs(dense[:, -1]))
-            left = left[top.scores[:, -1] <= dense[:, -1] + slack]
+            left = np.concatenate(short)
             wanted = min(wanted * 4, n_allowed)
         return TopK(found, scores)
 

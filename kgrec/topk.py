@@ -14,6 +14,17 @@ from kgrec.vocabulary import Indices
 Mask = npt.NDArray[np.bool_]
 
 
+BUDGET_BYTES = 256 * 2**20
+"""Memory that a batch of lists may take, as far as it decides the size of a batch."""
+_CANDIDATES = 2**14
+
+
+def batch_size(n_items: int) -> int:
+    """Users to rank at once: a score, an index and a copy of each for every candidate of theirs,
+    who are the catalogue or, where that is larger, what S and the index seldom go beyond."""
+    return int(np.clip(BUDGET_BYTES // (min(max(n_items, 1), _CANDIDATES) * 16), 16, 4096))
+
+
 @dataclass(frozen=True, slots=True)
 class TopK:
     """The k best items of each of n users, best first; equal scores go by item index."""

@@ -1,0 +1,233 @@
+"""Lists for many users, beside the bare matrix product and top-k in torch, and beside peers.
+
+    python benchmarks/lists_scale.py --items 1000000 --size 128 [--users N] [--methods torch kgrec]
+
+Made vectors in ten thousand clusters, 20 items of history a user, k 100, what a user has had left
+out. Each method runs in a process of its own, in turn, and its clock runs from vectors in memory to
+the last list:
+
+- torch: scores of a batch by one matrix product, own items set to -inf, torch.topk; nothing is
+  written and users' vectors are given: what the machine can do;
+- kgrec: `kgrec.lists.write_lists` with an exact index: users computed from their histories, lists
+  in the callers' ids, Parquet;
+- implicit: its `recommend` over all users, as arrays;
+- recbole: its `full_sort_topk`, as arrays, where recbole is installed;
+- ivf: as kgrec, with an IVF index probed as far as index_recall 0.95 and 0.99 ask for.
+
+Writes users a second, their share of torch's in the same round, and peak memory to
+benchmarks/results/lists-ITEMS-SIZE.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from kgrec.benchmark.limits import own_peak_gib
+from kgrec.benchmark.made import commit, hardware
+
+RESULTS = Path(__file__).parent / "results"
+K, HISTORY, CLUSTERS, BATCH = 100, 20, 10_000, 1024
+RECALLS = (0.95, 0.99)
+Vectors = npt.NDArray[np.float32]
+Scene = tuple[Vectors, npt.NDArray[np.int64]]
+
+
+def scene(n_users: int, n_items: int, size: int) -> Scene:
+    """Item vectors (n_items, size) and the items of each user (n_users, HISTORY), distinct.
+
+    A user's items come from a few clusters, as people's do.
+    """
+    generator = np.random.default_rng(7)
+    centres = generator.standard_normal((min(CLUSTERS, n_items // 10), size)).astype(np.float32)
+    cluster = np.arange(n_items) % len(centres)
+    items = centres[cluster]
+    items += 0.5 * generator.standard_normal(items.shape, np.float32)
+    items /= np.linalg.norm(items, axis=1, keepdims=True)
+    rounds = n_items // len(centres)
+    liked = generator.integers(len(centres), size=(n_users, 4))
+    place = generator.permuted(np.tile(np.arange(rounds), (n_users, 1)), axis=1)[:, : HISTORY // 4]
+    had = (liked[:, :, None] + place[:, None, :] * len(centres)).reshape(n_users, -1)
+    return items, np.sort(had, axis=1).astype(np.int64)
+
+
+def user_vectors(items: Vectors, had: npt.NDArray[np.int64]) -> Vectors:
+    """Unit sums of what each user has had, (n_users, size)."""
+    summed: Vectors = np.stack([items[row].sum(axis=0) for row in had])
+    return summed / np.linalg.norm(summed, axis=1, keepdims=True)
+
+
+def torch_(made: Scene, _: Path) -> dict[str, float]:
+    """The bare product and top-k."""
+    import torch
+
+    items, had = made
+    users = torch.from_numpy(user_vectors(items, had))
+    offered, own = torch.from_numpy(items).T, torch.from_numpy(had)
+    began = time.perf_counter()
+    for begin in range(0, len(users), BATCH):
+        scores = users[begin : begin + BATCH] @ offered
+        scores.scatter_(1, own[begin : begin + BATCH], -torch.inf)
+        torch.topk(scores, K, dim=1)
+    return {"seconds": time.perf_counter() - began}
+
+
+def recommender(made: Scene, **index: Any) -> Any:
+    """A model with these vectors in its dense half and nothing in S."""
+    import polars as pl
+
+    from kgrec.config import Config
+    from kgrec.graph import KnowledgeGraph
+    from kgrec.interactions import Interactions
+    from kgrec.item_index import IndexConfig, ItemIndex
+    from kgrec.network import DenseVectors
+    from kgrec.ranker import Ranker, RankerConfig, offered
+    from kgrec.recommender import Recommender
+    from kgrec.vocabulary import Vocabulary
+
+    items, had = made
+    (n, size), n_users = items.shape, len(had)
+    ids = Vocabulary([f"item-{i}" for i in range(n)], "item")
+    people = Vocabulary([f"user-{i}" for i in range(n_users)], "user")
+    history = Interactions.of(
+        np.repeat(np.arange(n_users), had.shape[1]), had.ravel(), n_users=n_users, n_items=n
+    )
+    dense = DenseVectors(items, items, np.eye(size, dtype=np.float32), np.zeros(n, np.float32))
+    config, popularity = RankerConfig(), np.ones(n, np.float32)
+    vectors = offered(dense, popularity, config)
+    nothing = sp.csr_array((2 * n, n), dtype=np.float32)
+    ranker = Ranker(config, dense, nothing, vectors, popularity, ("history", "last"))
+    return Recommender(
+        items=ids,
+        users=people,
+        item_table=pl.DataFrame({"item_id": ids.ids}),
+        graph=KnowledgeGraph({"item": ids, "user": people}),
+        history=history,
+        held_out=None,
+        cold_items=np.zeros(0, np.int64),
+        ranker=ranker,
+        index=ItemIndex.build(vectors, IndexConfig(**index)),
+        config=Config(),
+    )
+
+
+def kgrec(made: Scene, out: Path) -> dict[str, float]:
+    """The exact index."""
+    from kgrec.lists import write_lists
+
+    model = recommender(made, kind="flat")
+    began = time.perf_counter()
+    rows = write_lists(model, out / "lists.parquet", k=K)
+    seconds = time.perf_counter() - began
+    if rows != len(made[1]) * K:
+        raise SystemExit(f"{rows} rows instead of {len(made[1]) * K}")
+    return {"seconds": seconds}
+
+
+def ivf(made: Scene, out: Path) -> dict[str, float]:
+    """The IVF index, probed as far as each recall asks for, found on a thousand users."""
+    from kgrec.item_index import index_recall
+    from kgrec.lists import write_lists
+
+    began = time.perf_counter()
+    model = recommender(made, kind="ivf")
+    found = {"build_seconds": time.perf_counter() - began}
+    queries = model.ranker.user_vectors(model.history.select(np.arange(min(1000, len(made[1])))))
+    for wanted in RECALLS:
+        probes, recall = 1, 0.0
+        while recall < wanted and probes <= model.index.n_lists:
+            model.index.n_probe = probes
+            recall = index_recall(model.index, model.ranker.item_vectors, queries, K)
+            probes *= 2
+        began = time.perf_counter()
+        write_lists(model, out / f"lists-{wanted}.parquet", k=K)
+        found[f"seconds_{wanted}"] = time.perf_counter() - began
+        found[f"recall_{wanted}"], found[f"probes_{wanted}"] = recall, model.index.n_probe
+    return found
+
+
+def implicit(made: Scene, _: Path) -> dict[str, float]:
+    """implicit's recommend for all users, own items left out."""
+    from implicit.cpu.als import AlternatingLeastSquares
+
+    items, had = made
+    model = AlternatingLeastSquares(factors=items.shape[1])
+    model.item_factors, model.user_factors = items, user_vectors(items, had)
+    n = len(had)
+    own = sp.csr_matrix(
+        (np.ones(had.size, np.float32), had.ravel(), np.arange(n + 1) * had.shape[1]),
+        shape=(n, len(items)),
+    )
+    began = time.perf_counter()
+    for begin in range(0, n, BATCH):
+        users = np.arange(begin, min(begin + BATCH, n))
+        model.recommend(users, own[users], N=K, filter_already_liked_items=True)
+    return {"seconds": time.perf_counter() - began}
+
+
+METHODS: dict[str, Callable[[Scene, Path], dict[str, float]]] = {
+    "torch": torch_, "kgrec": kgrec, "implicit": implicit, "ivf": ivf
+}  # fmt: skip
+
+
+def measure(method: str, args: argparse.Namespace) -> dict[str, float]:
+    """What one method took in a process of its own."""
+    with tempfile.TemporaryDirectory() as out:
+        command = [sys.executable, __file__, "--method", method, "--out", out]
+        for name in ("users", "items", "size"):
+            command += [f"--{name}", str(getattr(args, name))]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    """Measures, or runs one method where another process asked for it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--items", type=int, default=100_000)
+    parser.add_argument("--users", type=int, help="default: as many as take a minute or so")
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--method", choices=list(METHODS), help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    args.users = args.users or max(1024, 10**12 // (args.items * args.size) // 1024 * 1024)
+    if args.method:
+        found = METHODS[args.method](scene(args.users, args.items, args.size), args.out)
+        print(json.dumps(found | {"peak_gib": round(own_peak_gib(), 2)}))
+        return
+    rounds = []
+    for _ in range(args.repeats):
+        rounds.append({method: measure(method, args) for method in args.methods})
+        print(json.dumps(rounds[-1]), file=sys.stderr, flush=True)
+    result = {
+        "users": args.users, "items": args.items, "size": args.size, "k": K, "rounds": rounds,
+        "share_of_torch": {
+            method: round(
+                median(one["torch"]["seconds"] / one[method]["seconds"] for one in rounds), 3
+            )
+            for method in args.methods if "torch" in args.methods and method != "ivf"
+        },
+        "commit": commit(), "hardware": hardware(),
+    }  # fmt: skip
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"lists-{args.items}-{args.size}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result["share_of_torch"], indent=1))
+
+
+if __name__ == "__main__":
+    main()
