@@ -69,6 +69,8 @@ class RankerConfig:
     """Scores of an item fall with its number of users to this power."""
     decay: float = 0.7
     """Weight of an interaction falls by this factor a step back, in (0, 1]."""
+    behaviour_decay: float = 0.97
+    """As `decay`, in the views of the other behaviours."""
     sequence_weight: float = 1.0
     """Weight of what came next after each decayed history, beside pairs that merely share a
     user."""
@@ -89,7 +91,8 @@ class RankerConfig:
     """Weight of the ridge from each other behaviour to the one to predict, in the order of
     `view_names`; 0.3 where none is given."""
     own_weight: tuple[float, ...] = ()
-    """Weight of the item itself once met by another behaviour (carted, not bought), likewise."""
+    """Weight of the item itself once met by another behaviour (carted, not bought), likewise; where
+    none is given, three times the behaviour's weight beside that of the heaviest."""
     own_power: float = 0.5
     """The item itself counts by its rate of conversion to this power: how many of those who met
     it by the other behaviour went on to the one to predict."""
@@ -104,17 +107,18 @@ class RankerConfig:
     """Bias of such an item in the dense half, where 0 is that of a warm item on the mean."""
 
     def __post_init__(self) -> None:
-        if self.ridge <= 0 or not 0 < self.decay <= 1:
+        decays = self.decay, self.behaviour_decay
+        if self.ridge <= 0 or not all(0 < decay <= 1 for decay in decays):
             raise ConfigError(
-                f"ranker.ridge is {self.ridge} and ranker.decay {self.decay}; "
-                "the first is above 0, the second in (0, 1]"
+                f"ranker.ridge is {self.ridge}, ranker.decay and behaviour_decay {decays}; "
+                "the first is above 0, the others in (0, 1]"
             )
         if min(self.n_neighbours, self.trials, self.sample_rows) < 1:
             raise ConfigError("ranker.n_neighbours, trials and sample_rows are at least 1")
 
 
 Vectors = npt.NDArray[np.float32]
-_OTHER_WEIGHT = 0.3
+_CROSS_WEIGHT, _OWN_WEIGHT = 0.3, 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +266,7 @@ def view_matrix(name: str, history: Interactions, config: RankerConfig) -> sp.cs
         return history_matrix(history, decay=config.decay, max_items=config.max_history)
     if name == "last":
         return last_matrix(history)
-    return _behaviour(history, name, config.max_history, config.decay)
+    return _behaviour(history, name, config.max_history, config.behaviour_decay)
 
 
 def others(history: Interactions) -> tuple[str, ...]:
@@ -328,13 +332,23 @@ def view_weight(name: str, history: Interactions, config: RankerConfig) -> float
     """The weight of one view's block."""
     if name in ("history", "last"):
         return {"history": 1.0, "last": config.last_weight}[name]
-    return weight_of(name, history, config.cross_weight)
+    return cross_weight(name, history, config)
 
 
-def weight_of(name: str, history: Interactions, weights: tuple[float, ...]) -> float:
-    """The weight of one other behaviour among `weights`."""
+def cross_weight(name: str, history: Interactions, config: RankerConfig) -> float:
+    """The weight of the ridge from one other behaviour."""
     at = others(history).index(name)
-    return weights[at] if at < len(weights) else _OTHER_WEIGHT
+    return config.cross_weight[at] if at < len(config.cross_weight) else _CROSS_WEIGHT
+
+
+def own_weight(name: str, history: Interactions, config: RankerConfig) -> float:
+    """What an item itself is worth once met by one other behaviour."""
+    at = others(history).index(name)
+    if at < len(config.own_weight):
+        return config.own_weight[at]
+    rows = history.behaviour == history.behaviours.index(name)
+    heaviest = history.weight.max(initial=0)
+    return float(_OWN_WEIGHT * history.weight[rows].max(initial=0) / max(heaviest, 1e-9))
 
 
 def own_block(name: str, evidence: Evidence, config: RankerConfig) -> sp.csr_array:
@@ -347,7 +361,7 @@ def own_block(name: str, evidence: Evidence, config: RankerConfig) -> sp.csr_arr
     met, went_on = gram.diagonal(), cross.diagonal()
     mean = max(float(went_on.sum()) / max(float(met.sum()), 1e-9), 1e-9)
     rate = (went_on + 1) / (met + 1 / mean) / mean
-    weight = weight_of(name, evidence.history, config.own_weight)
+    weight = own_weight(name, evidence.history, config)
     return sp.diags_array((weight * rate**config.own_power).astype(np.float32), format="csr")
 
 

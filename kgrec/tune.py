@@ -21,17 +21,20 @@ from kgrec.ranker import (
     RankerConfig,
     block_of,
     cold_factor,
+    cross_weight,
     fit_ranker,
     offered,
     others,
     own_block,
+    own_weight,
     view_matrix,
     view_names,
     view_weight,
-    weight_of,
 )
 
 LADDERS: dict[str, tuple[float, ...]] = {
+    "own_weight": (0.0, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0),
+    "behaviour_decay": (1.0, 0.97, 0.9, 0.8, 0.7, 0.5),
     "decay": (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4),
     "sequence_weight": (0.0, 0.3, 1.0, 3.0, 10.0),
     "attribute_weight": (0.0, 0.3, 1.0, 3.0, 6.0, 12.0, 24.0),
@@ -40,7 +43,6 @@ LADDERS: dict[str, tuple[float, ...]] = {
     "ridge": (3.0, 10.0, 30.0, 60.0, 120.0, 240.0, 480.0),
     "last_weight": (0.0, 0.1, 0.2, 0.3, 0.45, 0.7, 1.0, 1.5),
     "cross_weight": (0.0, 0.1, 0.3, 1.0, 3.0),
-    "own_weight": (0.0, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0),
     "dense_weight": (0.0, 0.01, 0.02, 0.03, 0.045, 0.07, 0.1, 0.2),
     "dense_decay": (1.0, 0.9, 0.8, 0.7, 0.6),
     "cold_bias": (-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0),
@@ -155,7 +157,8 @@ class Validation:
                 product = (view[rows] @ block).tocoo()
                 scores[product.row, product.col] += product.data * factor[product.col]
             for at, (_, truth) in enumerate(self._targets):
-                totals[at] += ndcg_of_scores(scores, self.seen[rows], truth[rows], config.metric_k)
+                gained = ndcg_of_scores(scores, self.seen[rows], truth[rows], config.metric_k)
+                totals[at] += float(gained.sum())
         value = 0.0
         for (share, truth), total in zip(self._targets, totals, strict=True):
             value += share * total / max(int(np.count_nonzero(np.diff(truth.indptr))), 1)
@@ -211,8 +214,8 @@ def unseen(held_out: Interactions, history: Interactions) -> sp.csr_array:
 
 def ndcg_of_scores(
     scores: npt.NDArray[np.float32], seen: sp.csr_array, truth: sp.csr_array, k: int
-) -> float:
-    """Sum over users of nDCG@k from full score rows; ties take the middle rank.
+) -> npt.NDArray[np.float64]:
+    """nDCG@k of each user from full score rows, (n_users,); ties take the middle rank.
 
     Args:
         scores: (n_users, n_items); seen items are overwritten with -inf.
@@ -233,7 +236,7 @@ def ndcg_of_scores(
         np.add.at(gain, row, np.where(rank < k, 1 / np.log2(rank + 2), 0))
     ideal = np.concatenate([[0], np.cumsum(1 / np.log2(np.arange(k) + 2))])
     best = ideal[np.minimum(np.diff(truth.indptr), k)]
-    return float(np.divide(gain, best, out=np.zeros_like(gain), where=best > 0).sum())
+    return np.asarray(np.divide(gain, best, out=np.zeros_like(gain), where=best > 0))
 
 
 def search(
@@ -284,8 +287,8 @@ def first(validation: Validation, config: RankerConfig) -> RankerConfig:
     """Where the search starts: fewer neighbours, and a weight for each other behaviour."""
     history = validation.evidence.history
     changes: dict[str, Any] = {
-        field: tuple(weight_of(name, history, getattr(config, field)) for name in others(history))
-        for field in BY_BEHAVIOUR
+        "cross_weight": tuple(cross_weight(name, history, config) for name in others(history)),
+        "own_weight": tuple(own_weight(name, history, config) for name in others(history)),
     }
     return replace(
         config, n_neighbours=min(config.n_neighbours, config.search_neighbours), **changes
@@ -344,6 +347,7 @@ def _matters(field: str, validation: Validation) -> bool:
         "last_weight": evidence.follows.nnz > 0,
         "last_shrink": evidence.follows.nnz > 0,
         "decay": evidence.history.ordered,
+        "behaviour_decay": evidence.history.ordered and len(others(evidence.history)) > 0,
         "sequence_weight": evidence.history.ordered,
         "cold_scale": validation.has_cold,
         "cold_bias": validation.has_cold and validation.dense.item_out.shape[1] > 1,

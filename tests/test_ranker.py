@@ -15,12 +15,14 @@ from kgrec.ranker import (
     Evidence,
     RankerConfig,
     block_of,
+    cross_weight,
     fit_ranker,
     gather,
     others,
     own_block,
+    own_weight,
     popularity_vectors,
-    weight_of,
+    view_matrix,
 )
 from kgrec.vocabulary import Vocabulary
 
@@ -68,9 +70,27 @@ def test_a_behaviour_that_never_led_anywhere_is_finite() -> None:
 def test_each_behaviour_has_its_own_weight() -> None:
     rows = viewed_and_bought()
     assert others(rows) == ("view", "cart")
-    assert [weight_of(name, rows, (2.0, 5.0)) for name in others(rows)] == [2, 5]
-    assert [weight_of(name, rows, (2.0,)) for name in others(rows)] == [2, 0.3]
-    assert [weight_of(name, rows, ()) for name in others(rows)] == [0.3, 0.3]
+    given = RankerConfig(own_weight=(2.0, 5.0), cross_weight=(2.0,))
+    assert [own_weight(name, rows, given) for name in others(rows)] == [2, 5]
+    assert [cross_weight(name, rows, given) for name in others(rows)] == [2, 0.3]
+
+
+def test_a_lighter_behaviour_says_less_of_the_item_itself() -> None:
+    rows = viewed_and_bought()
+    weight = np.array([0.1, 1.0, 0.5], np.float32)[rows.behaviour]
+    rows = replace(rows, weight=weight)
+    found = [own_weight(name, rows, RankerConfig()) for name in others(rows)]
+    assert found == pytest.approx([0.3, 1.5])
+
+
+def test_other_behaviours_fade_at_their_own_pace() -> None:
+    rows = viewed_and_bought()
+    slow, fast = (
+        view_matrix("view", rows, RankerConfig(behaviour_decay=decay)).toarray()
+        for decay in (1.0, 0.5)
+    )
+    assert slow[0].tolist() == [1, 1, 0]  # user 0 viewed item 0, then 1, and bought 0 last
+    assert fast[0].tolist() == [0.5, 1, 0]  # all users together are scaled to at most 1
 
 
 def test_weights_by_behaviour_reach_the_model() -> None:

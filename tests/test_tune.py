@@ -27,13 +27,13 @@ def test_ndcg_of_one_user_by_hand() -> None:
     scores = np.array([[9, 8, 7, 6]], np.float32)
     seen, truth = sp.csr_array([[1, 0, 0, 0]]), sp.csr_array([[0, 0, 1, 1]])
     want = (1 / np.log2(3) + 1 / np.log2(4)) / (1 / np.log2(2) + 1 / np.log2(3))
-    assert ndcg_of_scores(scores, seen, truth, 10) == pytest.approx(want)
+    assert ndcg_of_scores(scores, seen, truth, 10).sum() == pytest.approx(want)
 
 
 def test_ties_take_the_middle_rank() -> None:
     scores = np.zeros((1, 3), np.float32)
     nothing, truth = sp.csr_array((1, 3)), sp.csr_array([[1.0, 0, 0]])
-    assert ndcg_of_scores(scores, nothing, truth, 10) == pytest.approx(1 / np.log2(3))
+    assert ndcg_of_scores(scores, nothing, truth, 10).sum() == pytest.approx(1 / np.log2(3))
 
 
 def planted_validation() -> Validation:

@@ -126,7 +126,8 @@ class Judge:
             users = np.arange(begin, min(begin + batch, n))
             own = self.history.select(users)
             scores = scorer.scores(own)
-            total += ndcg_of_scores(scores, seen_items(own), self.truth[users], self.k)
+            gained = ndcg_of_scores(scores, seen_items(own), self.truth[users], self.k)
+            total += float(gained.sum())
         return total / n
 
 

@@ -1,0 +1,107 @@
+"""The whole chain on made rows of UserBehavior: seconds and memory of each stage.
+
+    python benchmarks/fit_scale.py --rows 1000000 --folder DIR [--set STAGE.FIELD=VALUE ...]
+
+Generates that many rows in DIR unless they are there, then runs `kgrec prepare`, `kgrec fit` and
+`kgrec recommend -k 100` as somebody would, each in a process of its own whose resident memory is
+looked at twice a second. Split by time, no text: the graph has categories. Writes seconds by stage,
+peak memory, memory over time and the lists' rate to benchmarks/results/fit-ROWS[-NAME].json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from generate_taobao import write
+
+from kgrec.benchmark.limits import resident_bytes
+from kgrec.benchmark.made import commit, hardware
+
+RESULTS = Path(__file__).parent / "results"
+STAGE = re.compile(r"^fit: (.*) \.\.\.$")
+_MOST_POINTS = 400
+"""Points of memory over time that are kept."""
+
+
+def watched(command: list[str], log: Path) -> dict[str, Any]:
+    """Runs a kgrec command; its seconds, peak GiB, memory over time and when stages began."""
+    began = time.monotonic()
+    points, stages = [(0.0, 0.0)], [("start", 0.0)]
+    with log.open("w") as said:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "kgrec", *command], stderr=said, start_new_session=True
+        )
+        while child.poll() is None:
+            now = time.monotonic() - began
+            points.append((round(now, 1), round(resident_bytes(child.pid) / 2**30, 3)))
+            names = [m[1] for line in log.read_text().splitlines() if (m := STAGE.match(line))]
+            stages += [(name, round(now, 1)) for name in names[len(stages) - 1 :]]
+            time.sleep(0.5)
+    if child.returncode:
+        raise SystemExit(f"kgrec {' '.join(command)} ended with {child.returncode}; see {log}")
+    return {
+        "seconds": round(time.monotonic() - began, 1),
+        "peak_gib": max(gib for _, gib in points),
+        "memory": points[:: -(-len(points) // _MOST_POINTS)],
+        "stages": stages,
+    }
+
+
+def run(rows: int, folder: Path, options: list[str], shards: int) -> dict[str, Any]:
+    """The chain; what was prepared before is taken as it is."""
+    csv, shop = folder / f"UserBehavior-{rows}.csv", folder / f"shop-{rows}"
+    model, lists = folder / f"model-{rows}", folder / f"lists-{rows}"
+    if not csv.is_file():
+        write(rows, 7, csv)
+    settings = [word for option in options for word in ("--set", option)]
+    commands = {
+        "prepare": ["prepare", str(csv), "--schema", "taobao-userbehavior", "--out", str(shop)],
+        "fit": ["fit", str(shop), "--split", "time", "--out", str(model), *settings],
+        "recommend": ["recommend", str(model), "-k", "100", "--shards", str(shards),
+                      "--out", str(lists)],
+    }  # fmt: skip
+    found: dict[str, Any] = {}
+    for name, command in commands.items():
+        found[name] = watched(command, folder / f"{name}-{rows}.log")
+        short = {key: found[name][key] for key in ("seconds", "peak_gib")}
+        print(f"{name}: {json.dumps(short)}", file=sys.stderr, flush=True)
+    manifest = json.loads((model / "manifest.json").read_text())
+    return {
+        "rows": rows,
+        "options": options,
+        **found,
+        "bytes": {
+            path.name: sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
+            for path in (shop, model, lists)
+        },
+        "shape": {name: manifest.get(name) for name in ("n_users", "n_items")},
+        "commit": commit(),
+        "hardware": hardware(),
+    }
+
+
+def main() -> None:
+    """Measures one size."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--folder", type=Path, required=True, help="where everything lies")
+    parser.add_argument("--set", action="append", default=[], dest="options", metavar="OPTION")
+    parser.add_argument("--shards", type=int, default=4)
+    parser.add_argument("--name", default="", help="added to the result's name")
+    args = parser.parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    found = run(args.rows, args.folder, args.options, args.shards)
+    RESULTS.mkdir(exist_ok=True)
+    name = f"fit-{args.rows}" + (f"-{args.name}" if args.name else "")
+    (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
