@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +27,8 @@ class NetworkConfig:
     epochs: int = 5
     """Passes over the users at most."""
     batch_size: int = 1024
-    """Users a step; up to four times as many where an epoch would take more than 24 steps, fewer
-    where it would take less than eight."""
+    """Users a step; up to four times as many where an epoch would take more than 24 steps over the
+    whole shop, fewer where it would take less than eight."""
     n_negatives: int = 4096
     """Items drawn a step, shared by its users; all of them where the shop has not many more."""
     popularity_power: float = 0.75
@@ -60,7 +60,7 @@ class NetworkConfig:
     refit_epochs: int = 2
     """Passes of a network that goes on from the search's."""
     learning_rate: float = 0.008
-    """Of Adam at the start; falls in a straight line to zero."""
+    """Of Adam, and of the rows of items that a step visits; falls in a straight line to zero."""
     weight_decay: float = 0.0
     """Of Adam (decoupled)."""
     identity_dropout: float = 0.1
@@ -72,7 +72,12 @@ class NetworkConfig:
     gate_start: float = 1.0
     """How much of each relation's mean is added at the start of training."""
     max_edges_per_step: int = 1_000_000
-    """Edges that one propagation may visit; a larger graph is sampled anew each epoch."""
+    """Edges that one propagation may visit; a larger graph is sampled anew each epoch, or each
+    step where a step visits only the items of its batch."""
+    sampled_items: int = 200_000
+    """Items from which a step visits only those of its batch."""
+    budget_bytes: int = 2 * 2**30
+    """Memory that the tables of items may take; the vectors of a larger shop are shorter."""
     use_graph: bool = True
     """Ablation: whether the graph is seen, by the layers and by the spectral start."""
     use_text: bool = True
@@ -90,6 +95,21 @@ class NetworkConfig:
         """Whether a shop of so many interactions and edges is small, see `small_rows`."""
         return n_rows + n_edges <= self.small_rows
 
+    def visits_some(self, n_items: int) -> bool:
+        """Whether a step visits only the items of its batch, see `sampled_items`."""
+        return n_items >= self.sampled_items
+
+    def within_budget(self, n_items: int) -> NetworkConfig:
+        """These options, with a shorter vector where the tables of items would not fit.
+
+        The length is then the largest multiple of 16, at least 16, with which n_items rows of
+        both roles take at most `budget_bytes`.
+        """
+        fits = self.budget_bytes // (2 * 4 * max(n_items, 1))
+        if self.size <= max(fits, 16):
+            return self
+        return replace(self, size=max(fits // 16 * 16, 16))
+
     @property
     def short_name(self) -> str:
         """What the search may change, as a folder of checkpoints is called."""
@@ -97,7 +117,8 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         for name in ("size", "epochs", "batch_size", "n_negatives", "patience", "members",
-                     "validation_users", "max_edges_per_step", "max_history"):  # fmt: skip
+                     "validation_users", "max_edges_per_step", "max_history", "sampled_items",
+                     "budget_bytes"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ConfigError(f"network.{name} is {getattr(self, name)}; it must be 1 or more")
         if min(self.temperatures, default=1) <= 0 or self.refit_epochs < 1:

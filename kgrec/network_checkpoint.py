@@ -75,14 +75,14 @@ def read_checkpoint(folder: Path, expected: str) -> tuple[dict[str, Tensor], dic
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Moments and step counts of every parameter, by name."""
     return {
-        f"optimizer.{at}.{name}": value
+        f"{at}.{name}": value
         for at, values in optimizer.state_dict()["state"].items()
         for name, value in values.items()
     }
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Puts back what `optimizer_tensors` gave, the prefix `optimizer.` taken off."""
+    """Puts back what `optimizer_tensors` gave."""
     values: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         at, name = key.split(".", 1)

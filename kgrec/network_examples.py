@@ -19,7 +19,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 _MOST, _LEAST = 24, 8
-"""Steps in a pass: each goes over the whole graph, whatever its batch, so a large shop's batches
+"""Steps in a pass: where each goes over the whole graph, whatever its batch, a large shop's batches
 grow up to four times to keep to the first; a small shop's shrink to keep to the second."""
 
 
@@ -90,7 +90,8 @@ class Examples:
     def n_batches(self) -> int:
         """Batches in one pass."""
         n, batch = len(self.users), self.config.batch_size
-        size = min(max(batch, -(-n // _MOST)), 4 * batch, max(-(-n // _LEAST), 1))
+        most = batch if self.config.visits_some(self.n_items) else 4 * batch
+        size = min(max(batch, -(-n // _MOST)), most, max(-(-n // _LEAST), 1))
         return -(-n // size)
 
     def batches(self, generator: np.random.Generator) -> Iterator[Batch]:
@@ -135,10 +136,7 @@ class Examples:
 
     def _rows(self, users: Ints) -> tuple[Ints, Ints]:
         """Rows of some users, and for each row the place of its user among them."""
-        length = self.start[users + 1] - self.start[users]
-        owner = np.repeat(np.arange(len(users)), length)
-        within = np.arange(len(owner)) - (np.cumsum(length) - length)[owner]
-        return self.start[users][owner] + within, owner
+        return rows_of(self.start, users)
 
     def _known(self, rows: Ints, owner: Ints, n_users: int) -> csr_array:
         weight = self.weight[rows]
@@ -148,3 +146,16 @@ class Examples:
             age = (self.back[rows] - newest[owner]).astype(np.float32)
             weight = weight * np.float32(self.config.decay) ** age
         return csr_array((weight, (owner, self.item[rows])), shape=(n_users, self.n_items))
+
+
+def rows_of(start: Ints, groups: Ints) -> tuple[Ints, Ints]:
+    """Rows of some groups, and for each row the place of its group among them.
+
+    Args:
+        start: Where each group's rows begin, and the end of the last, (n_groups + 1,).
+        groups: Which groups, (n,).
+    """
+    length = start[groups + 1] - start[groups]
+    owner = np.repeat(np.arange(len(groups)), length)
+    within = np.arange(len(owner)) - (np.cumsum(length) - length)[owner]
+    return start[groups][owner] + within, owner

@@ -13,6 +13,8 @@ from kgrec.network import DenseVectors, NetworkConfig
 from kgrec.propagate import Adjacency, RelationLayer
 
 Vectors = npt.NDArray[np.float32]
+_BLOCK = 2**18
+"""Texts that are held in 64 bits at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class GraphNetwork(nn.Module):
         self.register_buffer("text", None if start.text is None else torch.from_numpy(start.text))
         identity = start.items
         if start.text is not None:
-            projection = _ridge(start.text[start.warm], start.items[start.warm])
+            projection = _ridge(start.text, start.items, np.flatnonzero(start.warm))
             identity = start.items - start.text @ projection
             self.text_projection = nn.Parameter(torch.from_numpy(_two_roles(projection)))
         if not config.use_identity:
@@ -113,11 +115,16 @@ class GraphNetwork(nn.Module):
 
 
 def _two_roles(vectors: Vectors) -> Vectors:
-    return np.concatenate([vectors, vectors], axis=1).astype(np.float32)
+    return np.concatenate([vectors, vectors], axis=1, dtype=np.float32)
 
 
-def _ridge(text: Vectors, wanted: Vectors) -> Vectors:
-    """The map from text to vectors that is best in least squares, (text_size, size)."""
-    wide = text.astype(np.float64)
-    gram = wide.T @ wide + np.eye(text.shape[1])
-    return np.linalg.solve(gram, wide.T @ wanted.astype(np.float64)).astype(np.float32)
+def _ridge(text: Vectors, wanted: Vectors, among: npt.NDArray[np.int64]) -> Vectors:
+    """The map from text to vectors that is best in least squares over some rows,
+    (text_size, size)."""
+    gram, mixed = np.zeros((text.shape[1],) * 2), np.zeros((text.shape[1], wanted.shape[1]))
+    for begin in range(0, len(among), _BLOCK):
+        some = among[begin : begin + _BLOCK]
+        wide = text[some].astype(np.float64)
+        gram += wide.T @ wide
+        mixed += wide.T @ wanted[some].astype(np.float64)
+    return np.linalg.solve(gram + np.eye(len(gram)), mixed).astype(np.float32)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 import numpy.typing as npt
@@ -26,14 +27,17 @@ from kgrec.network_checkpoint import (
     write_checkpoint,
 )
 from kgrec.network_examples import Examples
-from kgrec.network_loss import Negatives, batch_loss
+from kgrec.network_loss import Negatives, Steps, batch_loss
 from kgrec.network_module import GraphNetwork, Start
+from kgrec.network_sampled import SampledSteps
+from kgrec.network_whole import WholeSteps
 from kgrec.progress import say, track
-from kgrec.propagate import Adjacency, Nodes, edges_of
+from kgrec.propagate import Nodes
 from kgrec.spectral import attribute_means, spectral_items
 
 Vectors = npt.NDArray[np.float32]
-_NO_LIMIT = 2**62
+_MOST_SCORES = 2**25
+"""Scores that validation holds at once where a step visits only some items."""
 
 
 def train_network(
@@ -71,6 +75,7 @@ def train_network(
         raise ShapeError(f"the graph has {graph.n_items} items, interactions {train.n_items}")
     if text is not None and len(text) != train.n_items:
         raise ShapeError(f"text has {len(text)} rows, interactions {train.n_items} items")
+    config = config.within_budget(train.n_items)
     examples = Examples(train, config)
     if not len(examples.users):
         raise DataError(
@@ -92,7 +97,7 @@ def train_network(
 
 
 class _Trainer:
-    """The state of one training: module, optimizer, epoch, and the best epoch so far."""
+    """The state of one training: module, optimizers, epoch, and the best epoch so far."""
 
     def __init__(
         self,
@@ -109,20 +114,19 @@ class _Trainer:
         self.fingerprint = _fingerprint(
             examples, graph, text, config, validation, self.device, begun
         )
-        self.nodes = Nodes.of(graph, config.layers)
+        nodes = Nodes.of(graph, config.layers)
         popularity = examples.popularity()
-        self.negatives = Negatives(popularity, config.n_negatives, config.popularity_power)
-        start = _start(examples, graph, self.nodes, text, popularity > 0, spectral=not begun)
+        self.visits_some = config.visits_some(examples.n_items)
+        self.negatives = Negatives(
+            popularity, config.n_negatives, config.popularity_power, self.visits_some
+        )
+        start = _start(examples, graph, nodes, text, popularity > 0, spectral=not begun)
         self.module = GraphNetwork(start, config)
-        taken = {name: torch.from_numpy(value.copy()) for name, value in begun.items()}
+        taken = {name: torch.from_numpy(value) for name, value in begun.items()}
         self.module.load_state_dict(taken, strict=False)
         self.module.to(self.device)
-        self.optimizer = torch.optim.AdamW(
-            self.module.parameters(),
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
+        kind = SampledSteps if self.visits_some else WholeSteps
+        self.steps: Steps = kind(self.module, graph, nodes)
         self.epoch, self.best_epoch, self.best_score = 0, 0, -1.0
         self.best: dict[str, Tensor] = {}
 
@@ -142,19 +146,20 @@ class _Trainer:
         """
         generator = np.random.default_rng([self.config.seed, self.epoch])
         torch_generator = torch.Generator().manual_seed(int(generator.integers(2**62)))
-        adjacency = self._adjacency(self.config.max_edges_per_step, generator)
+        self.steps.begin(generator)
         what = f"network, epoch {self.epoch + 1} of {self.config.epochs}"
         n_batches = self.examples.n_batches()
         batches = track(self.examples.batches(generator), what, n_batches, "step")
         with _short_products():
             for at, batch in enumerate(batches):
                 done = (self.epoch + at / n_batches) / self.config.epochs
-                for group in self.optimizer.param_groups:
-                    group["lr"] = self.config.learning_rate * (1 - done)
-                loss = batch_loss(self.module, adjacency, batch, self.negatives, torch_generator)
-                self.optimizer.zero_grad(set_to_none=True)
+                loss = batch_loss(self.steps, batch, self.negatives, torch_generator)
+                self.module.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
-                self.optimizer.step()
+                for optimizer in self.steps.optimizers.values():
+                    for group in optimizer.param_groups:
+                        group["lr"] = optimizer.defaults["lr"] * (1 - done)
+                    optimizer.step()
         self.epoch += 1
         if self.validation is not None:
             self._judge(self.validation)
@@ -162,7 +167,7 @@ class _Trainer:
     def result(self) -> DenseVectors:
         """Vectors of the best epoch (of the last without validation), with those of attributes."""
         self.module.load_state_dict(self.best, strict=False)
-        dense = self.module.vectors(self._adjacency(_NO_LIMIT, np.random.default_rng(0)))
+        dense = self.steps.vectors()
         entities = {
             kind: means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
             for kind, means in attribute_means(self.graph, dense.item_out).items()
@@ -174,7 +179,9 @@ class _Trainer:
         """Writes everything that `resume` needs."""
         tensors = {f"module.{name}": value for name, value in self._parameters().items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
-        tensors |= optimizer_tensors(self.optimizer)
+        for prefix, optimizer in self.steps.optimizers.items():
+            moments = optimizer_tensors(optimizer)
+            tensors |= {prefix + name: value for name, value in moments.items()}
         state = {
             "fingerprint": self.fingerprint,
             "epoch": self.epoch,
@@ -191,32 +198,22 @@ class _Trainer:
         tensors, state = found
         self.module.load_state_dict(_under("module.", tensors), strict=False)
         self.best = _under("best.", tensors)
-        load_optimizer(self.optimizer, _under("optimizer.", tensors))
+        for prefix, optimizer in self.steps.optimizers.items():
+            load_optimizer(optimizer, _under(prefix, tensors))
         self.epoch, self.best_epoch = state["epoch"], state["best_epoch"]
         self.best_score = state["best_score"]
         say(f"network: goes on after epoch {self.epoch}")
 
     def _judge(self, validation: Interactions) -> None:
-        dense = self.module.vectors(self._adjacency(_NO_LIMIT, np.random.default_rng(0)))
-        score = _ndcg(dense, self.examples, validation)
+        score = _ndcg(self.steps.vectors(), self.examples, validation)
         say(f"network: epoch {self.epoch}, validation nDCG@10 {score:.4f}")
         if score > self.best_score:
             self.best_epoch, self.best_score = self.epoch, score
-            self.best = {name: value.clone() for name, value in self._parameters().items()}
+            put_by = _in_a_file if self.visits_some else Tensor.clone
+            self.best = {name: put_by(value) for name, value in self._parameters().items()}
 
     def _parameters(self) -> dict[str, Tensor]:
         return {name: value.detach() for name, value in self.module.named_parameters()}
-
-    def _adjacency(
-        self, max_edges: int, generator: np.random.Generator
-    ) -> tuple[Adjacency, Adjacency] | None:
-        if not self.config.layers or not self.graph.relations:
-            return None
-        power = self.config.hub_power
-        groups = edges_of(
-            self.graph, self.nodes, hub_power=power, max_edges=max_edges, generator=generator
-        )
-        return Adjacency(groups[0], self.device), Adjacency(groups[1], self.device)
 
 
 @contextmanager
@@ -228,6 +225,17 @@ def _short_products() -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def _in_a_file(tensor: Tensor) -> Tensor:
+    """A copy in a file without a name, which need not stay in memory."""
+    if not tensor.numel():  # such a file cannot be mapped
+        return tensor.clone()
+    array = tensor.cpu().numpy()
+    with TemporaryFile() as file:
+        copy = np.memmap(file, array.dtype, "w+", shape=array.shape)
+    copy[...] = array
+    return torch.from_numpy(copy)
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -251,9 +259,16 @@ def _start(
     items = np.zeros((examples.n_items, config.size), np.float32)
     if spectral:
         history, weight = examples.history(), config.graph_weight
-        items = spectral_items(history, graph, config.size, graph_weight=weight, seed=config.seed)
+        items = spectral_items(
+            history,
+            graph,
+            config.size,
+            graph_weight=weight,
+            seed=config.seed,
+            lean=config.visits_some(examples.n_items),
+        )
     means = attribute_means(graph, items)
-    attributes = np.concatenate([items, *means.values()])[nodes.visited][len(items) :]
+    attributes = np.concatenate([items[:0], *means.values()])[nodes.visited[len(items) :]]
     if text is not None:
         text = (text - text[warm].mean(axis=0)).astype(np.float32)
     return Start(items, attributes, text, warm, 2 * len(graph.relations))
@@ -296,7 +311,10 @@ def _ndcg(dense: DenseVectors, examples: Examples, validation: Interactions) -> 
         generator = np.random.default_rng(config.seed)
         users = np.sort(generator.choice(users, config.validation_users, replace=False))
     values = []
-    for some in np.array_split(users, -(-len(users) // 512)):
+    most = 512
+    if config.visits_some(examples.n_items):
+        most = max(1, min(most, _MOST_SCORES // examples.n_items))
+    for some in np.array_split(users, -(-len(users) // most)):
         history = examples.history(some)
         scores = dense.user_vectors(history) @ dense.w_g @ dense.item_out.T + dense.bias
         scores[history.nonzero()] = -np.inf

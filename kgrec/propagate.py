@@ -16,6 +16,8 @@ from torch_geometric.nn import MessagePassing
 from kgrec.graph import KnowledgeGraph
 
 Ints = npt.NDArray[np.int64]
+NO_LIMIT = 2**62
+"""More edges than any graph has."""
 
 
 class SparseMatrix:

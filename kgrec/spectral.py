@@ -14,7 +14,13 @@ Vectors = npt.NDArray[np.float32]
 
 
 def spectral_items(
-    history: sp.csr_array, graph: KnowledgeGraph, size: int, *, graph_weight: float, seed: int
+    history: sp.csr_array,
+    graph: KnowledgeGraph,
+    size: int,
+    *,
+    graph_weight: float,
+    seed: int,
+    lean: bool = False,
 ) -> Vectors:
     """Right singular vectors of interactions and graph rows, scaled by root singular values.
 
@@ -27,6 +33,8 @@ def spectral_items(
         size: Length of a vector, > 0; columns past the rank of the data are zero.
         graph_weight: Factor on the graph rows, >= 0; 0 for interactions alone.
         seed: Of the random projection.
+        lean: Whether to decompose with little more memory than the result takes, which loses
+            directions whose singular value is below a thousandth of the first.
 
     Returns:
         (n_items, size) float32 whose rows have a mean squared length of 1; zero rows for items
@@ -47,10 +55,13 @@ def spectral_items(
     rank = min(size, min(stacked.shape) - 1)
     if rank < 1 or stacked.nnz == 0:
         return vectors
-    _, values, right = randomized_svd(stacked, rank, n_iter=3, random_state=seed)
-    vectors[:, :rank] = right.T * np.sqrt(values)
-    scaled: Vectors = vectors / np.sqrt(np.square(vectors).sum(axis=1).mean())
-    return scaled
+    if lean:
+        vectors[:, :rank] = _lean_directions(stacked, rank, seed)
+    else:
+        _, values, right = randomized_svd(stacked, rank, n_iter=3, random_state=seed)
+        vectors[:, :rank] = right.T * np.sqrt(values)
+    vectors /= np.sqrt(np.square(vectors).sum(axis=1).mean())
+    return vectors
 
 
 def attribute_means(graph: KnowledgeGraph, items: Vectors) -> dict[str, Vectors]:
@@ -78,6 +89,26 @@ def attribute_means(graph: KnowledgeGraph, items: Vectors) -> dict[str, Vectors]
         total = np.maximum(np.asarray(joined.sum(axis=1)).ravel(), 1e-12)
         means[kind] = np.asarray(scale_rows(joined.tocsr(), 1 / total) @ items, np.float32)
     return means
+
+
+def _lean_directions(matrix: sp.csr_array, rank: int, seed: int) -> Vectors:
+    """Right singular vectors times the roots of their values, (n_columns, rank).
+
+    Only the rows' side is made orthogonal; the columns' side is written once, and decomposed by
+    its Gram matrix.
+    """
+    generator = np.random.default_rng(seed)
+    n_directions = min(rank + 10, *matrix.shape)
+    basis = generator.standard_normal((matrix.shape[0], n_directions), np.float32)
+    for _ in range(4):
+        basis, _ = np.linalg.qr(matrix @ (matrix.T @ basis))
+    columns = matrix.T @ basis  # (n_columns, n_directions)
+    square, turn = np.linalg.eigh((columns.T @ columns).astype(np.float64))
+    square, turn = square[::-1][:rank], turn[:, ::-1][:, :rank]
+    told = square > 1e-6 * square[0]
+    root = np.where(told, np.maximum(square, 1e-30) ** -0.25, 0)
+    directions: Vectors = columns @ (turn * root).astype(np.float32)
+    return directions
 
 
 def _scaled(matrix: sp.csr_array) -> sp.csr_array:

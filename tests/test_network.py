@@ -66,6 +66,15 @@ def test_an_option_out_of_range_is_named(name: str, value: float) -> None:
         NetworkConfig(**{name: value})  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("n_items", "size"), [(1000, 40), (1250, 40), (1251, 32), (3000, 16), (10**9, 16)]
+)
+def test_vectors_are_as_short_as_the_budget_asks(n_items: int, size: int) -> None:
+    config = NetworkConfig(size=40, budget_bytes=1250 * 2 * 40 * 4)
+    assert config.within_budget(n_items).size == size
+    assert NetworkConfig(size=8, budget_bytes=1).within_budget(n_items).size == 8
+
+
 def test_options_load_without_torch() -> None:
     code = "import sys, kgrec.network; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -44,14 +44,16 @@ def test_cold_items_are_never_drawn_and_a_small_shop_is_taken_whole() -> None:
     assert drawn.item() in (1, 2, 4)
 
 
-def test_logq_makes_the_sample_stand_for_all_items() -> None:
+@pytest.mark.parametrize("by_repeats", [False, True])
+def test_logq_makes_the_sample_stand_for_all_items(by_repeats: bool) -> None:
     draw = np.random.default_rng(0)
     popularity = draw.zipf(1.8, 400).clip(max=1000)
     scores = torch.from_numpy(draw.normal(size=400))
-    negatives = Negatives(popularity, n_negatives=60, power=0.75)
+    negatives = Negatives(popularity, n_negatives=60, power=0.75, by_repeats=by_repeats)
     generator = torch.Generator().manual_seed(0)
     sums = []
     for _ in range(600):
         items, log_q = negatives.draw(generator)
+        assert len(items.unique()) == 60
         sums.append(torch.exp(scores[items] - log_q).sum().item())
     assert np.mean(sums) == pytest.approx(torch.exp(scores).sum().item(), rel=0.05)

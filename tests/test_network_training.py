@@ -76,9 +76,14 @@ def own_group_first(scores: np.ndarray) -> float:
         {"use_graph": False},
         {"use_identity": False},
         {"layers": 2, "max_edges_per_step": 20},
+        {"sampled_items": 1},
+        {"sampled_items": 1, "use_text": False},
+        {"sampled_items": 1, "use_graph": False},
+        {"sampled_items": 1, "use_identity": False},
+        {"sampled_items": 1, "n_negatives": 8, "layers": 2, "max_edges_per_step": 20},
     ],
 )
-def test_planted_groups_are_told_apart_cold_items_too(changes: dict[str, bool]) -> None:
+def test_planted_groups_are_told_apart_cold_items_too(changes: dict[str, int]) -> None:
     train, graph, text, validation = planted()
     dense = train_network(train, graph, text, replace(CONFIG, **changes), validation=validation)
     assert dense.item_in.shape == dense.item_out.shape == (N_ITEMS, 8)
@@ -99,10 +104,12 @@ def test_without_text_and_graph_cold_items_stay_at_zero() -> None:
     assert own_group_first(np.delete(scores_of(dense, train), [22, 23], axis=1)) < 1
 
 
-def test_same_seed_same_vectors_another_seed_others() -> None:
+@pytest.mark.parametrize("sampled_items", [1, 1000])
+def test_same_seed_same_vectors_another_seed_others(sampled_items: int) -> None:
     train, graph, text, validation = planted()
+    config = replace(CONFIG, sampled_items=sampled_items, n_negatives=8)
     first, second, other = (
-        train_network(train, graph, text, replace(CONFIG, seed=seed), validation=validation)
+        train_network(train, graph, text, replace(config, seed=seed), validation=validation)
         for seed in (1, 1, 2)
     )
     assert same(first, second)
@@ -113,13 +120,14 @@ class Killed(BaseException):
     """Stands for a signal: nothing in the code under test may catch it."""
 
 
+@pytest.mark.parametrize("sampled_items", [1, 1000])
 @pytest.mark.parametrize("with_validation", [True, False])
 def test_a_killed_run_resumes_to_the_same_result(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_validation: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_validation: bool, sampled_items: int
 ) -> None:
     train, graph, text, held_out = planted()
     validation = held_out if with_validation else None
-    config = replace(CONFIG, max_edges_per_step=30)
+    config = replace(CONFIG, max_edges_per_step=30, sampled_items=sampled_items)
     straight = train_network(train, graph, text, config, validation=validation)
     loss, calls = network_training.batch_loss, 0
 
@@ -186,10 +194,12 @@ def test_what_cannot_be_trained_on_is_said() -> None:
         train_network(train.where(train.time == 0), graph, text, CONFIG)
 
 
-def test_training_goes_on_from_parameters() -> None:
+@pytest.mark.parametrize("sampled_items", [1, 1000])
+def test_training_goes_on_from_parameters(sampled_items: int) -> None:
     train, graph, text, _ = planted()
-    whole = train_network(train, graph, text, CONFIG)
-    still = replace(CONFIG, epochs=1, learning_rate=1e-9)
+    config = replace(CONFIG, sampled_items=sampled_items)
+    whole = train_network(train, graph, text, config)
+    still = replace(config, epochs=1, learning_rate=1e-9)
     more = train_network(train, graph, text, still, start=whole.parameters)
     np.testing.assert_allclose(more.item_out, whole.item_out, atol=1e-4)
     np.testing.assert_allclose(more.bias, whole.bias, atol=1e-4)
@@ -202,3 +212,10 @@ def test_batches_grow_and_shrink_with_the_shop() -> None:
     assert Examples(train, few).n_batches() == 20
     assert Examples(train, replace(CONFIG, batch_size=16)).n_batches() == 8
     assert Examples(train, replace(CONFIG, batch_size=6)).n_batches() == 10
+    assert Examples(train, replace(few, sampled_items=N_ITEMS)).n_batches() == 60
+
+
+def test_a_large_shop_has_shorter_vectors() -> None:
+    train, graph, text, _ = planted()
+    config = replace(CONFIG, size=64, epochs=1, budget_bytes=N_ITEMS * 8 * 40)
+    assert train_network(train, graph, text, config).item_out.shape == (N_ITEMS, 32)

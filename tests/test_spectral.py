@@ -55,9 +55,24 @@ def test_columns_past_the_rank_are_zero_and_the_seed_decides() -> None:
     assert not first[:, 8:].any()
 
 
-def test_no_data_is_no_direction() -> None:
+@pytest.mark.parametrize("lean", [False, True])
+def test_no_data_is_no_direction(lean: bool) -> None:
     empty = csr_array((6, 8), dtype=np.float32)
-    assert not spectral_items(empty, graph_of([]), 4, graph_weight=1.0, seed=7).any()
+    assert not spectral_items(empty, graph_of([]), 4, graph_weight=1.0, seed=7, lean=lean).any()
+
+
+def test_the_lean_decomposition_is_the_same() -> None:
+    draw = np.random.default_rng(0)
+    history = csr_array((draw.random((40, 25)) * (draw.random((40, 25)) < 0.3)).astype(np.float32))
+    graph = graph_of([(item, item % 3) for item in range(25)], n_items=25)
+    usual, lean = (
+        spectral_items(history, graph, 30, graph_weight=0.5, seed=7, lean=lean)
+        for lean in (False, True)
+    )
+    assert lean.dtype == np.float32
+    assert lean @ lean.T == pytest.approx(usual @ usual.T, abs=1e-3)
+    again = spectral_items(history, graph, 30, graph_weight=0.5, seed=7, lean=True)
+    assert np.array_equal(lean, again)
 
 
 def test_attribute_means_in_either_direction() -> None:
