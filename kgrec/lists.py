@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import polars as pl
 
 import kgrec
 from kgrec.atomic import claim, disk_space, replace_file, swap
+from kgrec.engine import LOCAL, Engine
 from kgrec.errors import ConfigError, KgrecError
 from kgrec.interactions import Interactions
 from kgrec.list_files import WRITERS, check_suffix
@@ -58,6 +60,15 @@ class _Job:
     suffix: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shard:
+    """One file of a folder of them."""
+
+    path: Path
+    users: Indices
+    what: str
+
+
 def write_lists(
     recommender: NamedSource,
     out: Path,
@@ -70,6 +81,7 @@ def write_lists(
     allowed: Mask | None = None,
     exclude_seen: bool = True,
     model_hash: str | None = None,
+    engine: Engine = LOCAL,
 ) -> int:
     """Writes user_id, item_id (text), score (float32) and rank (int32, from 1), best first.
 
@@ -86,6 +98,8 @@ def write_lists(
         allowed: Items that lists may hold, (n_items,); None for all.
         exclude_seen: Whether items of the user's history are left out.
         model_hash: What tells this model from others; without it, nothing is skipped.
+        engine: Makes the shards, each of which a worker writes where `out` will be: in a folder
+            that all machines see. Their bytes are the same on every engine.
 
     Returns:
         Rows in the lists, those of skipped shards included.
@@ -111,7 +125,7 @@ def write_lists(
             with replace_file(out) as beside:
                 rows = _write_file(job, beside, chosen, "lists")
         else:
-            rows = _write_shards(job, out, chosen, shards, model_hash)
+            rows = _write_shards(job, out, chosen, shards, model_hash, engine)
     _say_empty(history or recommender.history, chosen)
     return rows
 
@@ -183,7 +197,9 @@ def _say_empty(history: Interactions, users: Indices) -> None:
         say(f"{empty:,} of {len(users):,} users have no history: their lists are the popular items")
 
 
-def _write_shards(job: _Job, out: Path, users: Indices, shards: int, model_hash: str | None) -> int:
+def _write_shards(
+    job: _Job, out: Path, users: Indices, shards: int, model_hash: str | None, engine: Engine
+) -> int:
     """Fills a sibling folder shard by shard, skipping finished ones, then renames it."""
     key = _key(job, users, shards, model_hash)
     finished = _read_record(out, key)
@@ -195,28 +211,49 @@ def _write_shards(job: _Job, out: Path, users: Indices, shards: int, model_hash:
     if not finished and folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(exist_ok=True)
-    for half_written in folder.glob(".*"):
-        half_written.unlink()
+    _tidy(folder)
     if finished:
         say(f"going on after {len(finished)} of {shards} shards")
     try:
-        for number, part in enumerate(np.array_split(users, shards)):
-            name = f"part-{number:05d}{job.suffix}"
-            if name not in finished:
-                with replace_file(folder / name) as beside:
-                    rows = _write_file(job, beside, part, f"shard {number + 1} of {shards}")
-                finished[name] = rows
-                record = {"made_of": key, "rows": finished}
-                with replace_file(folder / RECORD) as beside:
-                    beside.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        todo = [one for one in _shards(job, folder, users, shards) if one.path.name not in finished]
+        written = engine.map(_write_shard, todo, job)
+        for number, rows in track(written, "lists", len(todo), "shard"):
+            finished[todo[number].path.name] = rows
+            record = {"made_of": key, "rows": dict(sorted(finished.items()))}
+            with replace_file(folder / RECORD) as beside:
+                beside.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     except BaseException:
         if finished and model_hash:
             say(f"{len(finished)} of {shards} shards are finished; repeat the command to go on")
         else:
             shutil.rmtree(folder, ignore_errors=True)
         raise
+    _tidy(folder)
     swap(folder, out)
     return sum(finished.values())
+
+
+def _tidy(folder: Path) -> None:
+    """Removes what killed processes, perhaps workers of this very run, had half written."""
+    for half_written in folder.glob(".*"):
+        half_written.unlink()
+
+
+def _shards(job: _Job, folder: Path, users: Indices, shards: int) -> Iterator[_Shard]:
+    for number, part in enumerate(np.array_split(users, shards)):
+        path = folder / f"part-{number:05d}{job.suffix}"
+        yield _Shard(path=path, users=part, what=f"shard {number + 1} of {shards}")
+
+
+def _write_shard(job: _Job, shard: _Shard) -> int:
+    """Writes one file whole, perhaps in a worker on another machine; the number of rows."""
+    if not shard.path.parent.is_dir():
+        raise KgrecError(
+            f"{platform.node()} does not see {shard.path.parent}: choose an --out that is the same "
+            "folder on every machine of the cluster"
+        )
+    with replace_file(shard.path) as beside:
+        return _write_file(job, beside, shard.users, shard.what)
 
 
 def _key(job: _Job, users: Indices, shards: int, model_hash: str | None) -> dict[str, Any]:

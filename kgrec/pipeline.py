@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kgrec.config import Config
+from kgrec.engine import LOCAL, Engine
 from kgrec.fit_report import Clock, fit_report
 from kgrec.interactions import Interactions
 from kgrec.item_index import ItemIndex
@@ -29,6 +30,7 @@ def fit(
     out: Path | None = None,
     cache: Path | None = None,
     criterion: Criterion | None = None,
+    engine: Engine = LOCAL,
 ) -> Recommender:
     """Fits every stage on the training part, tunes on validation, then fits again on both.
 
@@ -40,6 +42,7 @@ def fit(
             fit that was killed goes on where it was.
         cache: A folder that keeps text embeddings between fits.
         criterion: What the search maximises instead of nDCG on the validation part.
+        engine: Encodes texts and solves the columns of S; the model is the same on every engine.
 
     Raises:
         KgrecError: The data or an option does not allow it; nothing half-written is left.
@@ -48,7 +51,7 @@ def fit(
     clock = Clock()
     with WorkFolder(out) as work:
         parts = parts or split(shop, config.split)
-        text = clock("text", lambda: embed_items(shop, parts.train, config.text, cache))
+        text = clock("text", lambda: embed_items(shop, parts.train, config.text, cache, engine))
 
         def learn(
             rows: Interactions, one: NetworkConfig, part: Interactions | None, begun: Parameters
@@ -64,7 +67,9 @@ def fit(
         n_edges = shop.graph.n_edges
         if ranking.search and len(parts.validation):
             some = of_some_users(parts, ranking.sample_rows, config.seed)
-            evidence = clock("counts", lambda: gather(some.train, shop.graph, text, ranking))
+            evidence = clock(
+                "counts", lambda: gather(some.train, shop.graph, text, ranking, engine)
+            )
             has_cold = len(parts.cold_items) > 0
             validation, network, ranking, trials = clock(
                 "graph network",
@@ -85,7 +90,7 @@ def fit(
                 begun = validation.dense.parameters
             del evidence, validation
         known = parts.known
-        evidence = clock("counts", lambda: gather(known, shop.graph, text, ranking))
+        evidence = clock("counts", lambda: gather(known, shop.graph, text, ranking, engine))
         dense = popularity_vectors(evidence.degree)
         if network.enabled and ranking.dense_weight:
             dense = clock(

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from kgrec.engine import LOCAL, Engine
 from kgrec.errors import ConfigError
 from kgrec.evidence import (
     MOST_COUNTED,
@@ -168,6 +169,8 @@ class Evidence:
     counted: dict[str, tuple[sp.csr_array, sp.csr_array]] = field(default_factory=dict)
     """What `pairs` and `sequence_pairs` counted, by what it is of; whoever is short of memory may
     empty it."""
+    engine: Engine = LOCAL
+    """What solves the columns of S."""
 
 
 def gather(
@@ -175,6 +178,7 @@ def gather(
     graph: KnowledgeGraph,
     text: npt.NDArray[np.float32] | None,
     config: RankerConfig,
+    engine: Engine = LOCAL,
 ) -> Evidence:
     """What the sparse block is solved from, but for the pairs, which are counted when asked for."""
     x = history_matrix(history, max_items=config.max_history)
@@ -186,6 +190,7 @@ def gather(
         relations=None if relations is None else _gram(relations),
         text=None if text is None else _gram(text_rows(text)),
         follows=transitions(history),
+        engine=engine,
     )
 
 
@@ -323,8 +328,8 @@ def _ridge_block(
     left = gram if added is None else gram + added
     right = left if cross is gram else (cross if added is None else cross + added)
     penalty = config.ridge * np.maximum(degree, 1) ** config.degree_power
-    fits = max(MOST_PAIRS // len(degree), 1)
-    block = sparse_ridge(left.tocsr(), right.tocsr(), penalty, min(config.n_neighbours, fits))
+    most = min(config.n_neighbours, max(MOST_PAIRS // len(degree), 1))
+    block = sparse_ridge(left.tocsr(), right.tocsr(), penalty, most, evidence.engine)
     return scale_columns(block, np.maximum(evidence.degree, 1) ** -config.output_power)
 
 

@@ -7,15 +7,24 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from numba import njit, prange
 
+from kgrec.engine import LOCAL, Engine
 from kgrec.errors import ShapeError
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 Doubles = npt.NDArray[np.float64]
+Entries = tuple[Floats, Ints, npt.NDArray[np.int64]]
+
+COLUMNS = 4096
+"""Columns of S that are one task of an engine."""
 
 
 def sparse_ridge(
-    gram: sp.csr_array, cross: sp.csr_array, penalty: npt.ArrayLike, n_neighbours: int
+    gram: sp.csr_array,
+    cross: sp.csr_array,
+    penalty: npt.ArrayLike,
+    n_neighbours: int,
+    engine: Engine = LOCAL,
 ) -> sp.csr_array:
     """Weights S that predict each item from its neighbours.
 
@@ -27,6 +36,7 @@ def sparse_ridge(
         cross: C = Z^T Y of features and targets, (n, n).
         penalty: Ridge penalty of each feature, (n,), > 0.
         n_neighbours: Most features a column may use.
+        engine: Solves blocks of columns; each column is the same in whichever block it lies.
 
     Returns:
         S, (n, n) float32 csr with at most `n_neighbours` entries a column and a zero diagonal.
@@ -43,11 +53,21 @@ def sparse_ridge(
     g = _sorted(gram)
     c = g if cross is gram else _sorted(cross.T.tocsr())  # row j of C^T is column j of C
     diagonal = gram.diagonal().astype(np.float32) + lam
-    chosen = _neighbours(c.indptr, c.indices, c.data, 1 / diagonal, n_neighbours)
-    weights = _solve(g.indptr, g.indices, g.data, c.indptr, c.indices, c.data, chosen, diagonal)
+    blocks = [range(begin, min(begin + COLUMNS, n)) for begin in range(0, max(n, 1), COLUMNS)]
+    solved = dict(engine.map(_columns, blocks, (g, c, diagonal, n_neighbours)))
+    parts = [solved[number] for number in range(len(blocks))]
+    weight, row, column = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return sp.csr_array((weight, (row, column)), shape=(n, n), dtype=np.float32)
+
+
+def _columns(problem: tuple[sp.csr_array, sp.csr_array, Floats, int], block: range) -> Entries:
+    """The weights of some columns, with their rows and their columns."""
+    g, c, diagonal, k = problem
+    start = c.indptr[block.start : block.stop + 1]
+    chosen = _neighbours(start, c.indices, c.data, 1 / diagonal, k, block.start)
+    weights = _solve(g.indptr, g.indices, g.data, start, c.indices, c.data, chosen, diagonal)
     kept = (chosen >= 0) & (weights != 0)
-    target = np.repeat(np.arange(n), kept.sum(1))
-    return sp.csr_array((weights[kept], (chosen[kept], target)), shape=(n, n), dtype=np.float32)
+    return weights[kept], chosen[kept], np.repeat(np.asarray(block), kept.sum(1))
 
 
 def _sorted(matrix: sp.csr_array) -> sp.csr_array:
@@ -111,7 +131,10 @@ def sift(gain: Floats, index: Ints, size: int) -> None:
 
 
 @njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
-def _neighbours(indptr: Ints, indices: Ints, data: Floats, scale: Floats, k: int) -> Ints:
+def _neighbours(
+    indptr: Ints, indices: Ints, data: Floats, scale: Floats, k: int, first: int = 0
+) -> Ints:
+    """The k rows of largest gain of each column, the first of which is column `first`, sorted."""
     n = len(indptr) - 1
     chosen = np.full((n, k), -1, np.int32)
     for j in prange(n):
@@ -120,7 +143,7 @@ def _neighbours(indptr: Ints, indices: Ints, data: Floats, scale: Floats, k: int
         for at in range(indptr[j], indptr[j + 1]):
             i = indices[at]
             value = data[at] * data[at] * scale[i]
-            if i != j and data[at] > 0 and value > gain[0]:
+            if i != first + j and data[at] > 0 and value > gain[0]:
                 gain[0], index[0] = value, i
                 sift(gain, index, k)
         index = np.sort(index)

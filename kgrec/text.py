@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from kgrec.engine import LOCAL, Engine
 from kgrec.errors import KgrecError
 from kgrec.interactions import Interactions
 from kgrec.progress import say
@@ -28,7 +29,11 @@ __all__ = ["TextConfig", "embed_items", "embed_texts", "open_encoder"]
 
 
 def embed_items(
-    shop: Shop, train: Interactions, config: TextConfig, cache: Path | None = None
+    shop: Shop,
+    train: Interactions,
+    config: TextConfig,
+    cache: Path | None = None,
+    engine: Engine = LOCAL,
 ) -> npt.NDArray[np.float32] | None:
     """The text_embedding of every item.
 
@@ -37,6 +42,7 @@ def embed_items(
         train: Training interactions only; fine-tuning draws pairs from them.
         config: Encoder, and how it is fitted.
         cache: A folder that keeps vectors and fitted encoders between runs, or None.
+        engine: Encodes the texts.
 
     Returns:
         Unit vectors, (n_items, size) float32, zero where an item has no text; None, which is
@@ -51,7 +57,7 @@ def embed_items(
         say("text: the catalogue has no text, so there are no text embeddings")
         return None
     encoder = open_encoder(shop, train, config, cache)
-    return embed_texts(shop.text, encoder, _vector_cache(encoder, cache))
+    return embed_texts(shop.text, encoder, _vector_cache(encoder, cache), engine)
 
 
 def open_encoder(
@@ -100,7 +106,10 @@ def open_encoder(
 
 
 def embed_texts(
-    texts: pl.Series, encoder: TextEncoder, cache: TextCache | None = None
+    texts: pl.Series,
+    encoder: TextEncoder,
+    cache: TextCache | None = None,
+    engine: Engine = LOCAL,
 ) -> npt.NDArray[np.float32]:
     """Unit vectors of `texts`, (n, size) float32, zero where one is empty; each text once.
 
@@ -108,6 +117,7 @@ def embed_texts(
         texts: String, (n,).
         encoder: What encodes.
         cache: Vectors that this encoder gave before; new ones are added a block at a time.
+        engine: Encodes blocks.
     """
     from kgrec.text_cache import content_hashes
 
@@ -121,7 +131,7 @@ def embed_texts(
     missing = np.flatnonzero(~known)
     if cache is not None:
         say(f"text: {len(missing)} of {len(distinct)} texts to encode, the others are cached")
-    for rows, block in encoder.encode_blocks(distinct.gather(missing).to_list()):
+    for rows, block in encoder.encode_blocks(distinct.gather(missing).to_list(), engine):
         vectors[missing[rows]] = block
         if cache is not None:
             cache.add(hashes.gather(missing[rows]), block)

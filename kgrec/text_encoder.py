@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from kgrec.atomic import claim, disk_space, replace_folder
+from kgrec.engine import LOCAL, Engine
 from kgrec.errors import ConfigError, KgrecError
 from kgrec.progress import track
 from kgrec.text_config import Precision
@@ -161,17 +162,22 @@ class TextEncoder:
         return vectors
 
     def encode_blocks(
-        self, texts: Sequence[str]
+        self, texts: Sequence[str], engine: Engine = LOCAL
     ) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
         """The same, a block at a time, so that a long run can be kept as it goes.
+
+        Args:
+            texts: What to encode.
+            engine: Encodes blocks, as they are finished; on a GPU this process does.
 
         Yields:
             Which texts, and their vectors, (at most BLOCK, size) float32.
         """
-        starts = range(0, len(texts), BLOCK)
-        for start in track(starts, "encoding text", unit="block"):
-            rows = slice(start, min(start + BLOCK, len(texts)))
-            yield rows, self.encode_tokens(self.tokenize(texts[rows]))
+        rows = [slice(at, min(at + BLOCK, len(texts))) for at in range(0, len(texts), BLOCK)]
+        engine = LOCAL if self.model.device.type != "cpu" else engine
+        blocks = engine.map(_encode_block, [texts[some] for some in rows], self)
+        for number, vectors in track(blocks, "encoding text", len(rows), "block"):
+            yield rows[number], vectors
 
     def encode_tokens(self, tokens: Sequence[Tokens]) -> npt.NDArray[np.float32]:
         """Unit vectors of texts already tokenized, (n, size) float32, without gradients."""
@@ -212,6 +218,10 @@ class TextEncoder:
     def with_model(self, model: Any, fingerprint: str) -> TextEncoder:
         """The same tokenizer and pooling around other weights, which `fingerprint` names."""
         return replace(self, model=model, fingerprint=fingerprint)
+
+
+def _encode_block(encoder: TextEncoder, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    return encoder.encode_tokens(encoder.tokenize(texts))
 
 
 def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[npt.NDArray[np.int64]]:

@@ -18,6 +18,7 @@ from fake_source import FakeRecommender, FakeSource
 from kgrec import cli
 from kgrec.artefact import write_folder
 from kgrec.atomic import claim
+from kgrec.engine import LOCAL
 from kgrec.errors import ArtefactError, DataError, KgrecError, SchemaError
 from kgrec.graph import KnowledgeGraph
 from kgrec.shop import LoadReport, Shop
@@ -322,8 +323,8 @@ def chain(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         report = LoadReport(rows={"a.csv": 9}, rejected={"no item": 1}, warnings=("look",))
         return Shop("x", source.items, source.users, source.history, graph, report=report)
 
-    def fit(shop: Shop, config: Any, *, out: Path, cache: Path) -> FakeRecommender:
-        asked.append({"config": config, "cache": cache})
+    def fit(shop: Shop, config: Any, *, out: Path, cache: Path, engine: Any) -> FakeRecommender:
+        asked.append({"config": config, "cache": cache, "engine": engine})
         write_folder(out, lambda folder: None, {})
         return FakeRecommender()
 
@@ -349,6 +350,7 @@ def test_fit_hands_every_option_on(
     assert (read["data"], read["schema"]) == ("shop", "amazon-2018")
     assert read["load"].reject_file == f"{tmp_path / 'model'}-rejected.tsv"
     assert fitted["cache"] == tmp_path / "cache"
+    assert fitted["engine"] is LOCAL
     config = fitted["config"]
     assert (config.seed, config.split.method) == (4, "time")
     assert (config.ranker.ridge, config.ranker.trials) == (20.0, 9)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from kgrec.engine import Engine
     from kgrec.shop import LoadReport
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -40,6 +43,22 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Adds `--json`."""
     parser.add_argument("--json", action="store_true", help="print JSON for a machine to read")
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """Adds `--engine`."""
+    parser.add_argument(
+        "--engine", choices=("local", "ray"), default="local",
+        help="this process (local, the default), or workers of the Ray cluster at $RAY_ADDRESS, "
+        "without which one worker a core of this machine (ray)",
+    )  # fmt: skip
+
+
+def open_engine(name: str) -> AbstractContextManager[Engine]:
+    """What `--engine` chose, for the time of a `with`."""
+    from kgrec.engine import LOCAL, RayEngine
+
+    return RayEngine(os.environ.get("RAY_ADDRESS")) if name == "ray" else nullcontext(LOCAL)
 
 
 def at_least_one(text: str) -> int:

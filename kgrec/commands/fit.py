@@ -12,13 +12,16 @@ from kgrec.commands.common import (
     DEBUG,
     Commands,
     add_data,
+    add_engine,
     add_json,
     load_lines,
+    open_engine,
     show,
     show_json,
 )
 
 if TYPE_CHECKING:
+    from kgrec.engine import Engine
     from kgrec.recommender import Recommender
     from kgrec.shop import Shop
 
@@ -51,6 +54,7 @@ def add(commands: Commands) -> None:
         help="where text embeddings are kept between fits (default: $KGREC_CACHE, else a folder "
         "kgrec in your cache folder)",
     )  # fmt: skip
+    add_engine(parser)
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -62,7 +66,8 @@ def run(args: argparse.Namespace) -> None:
 
     with claim(args.out):  # held from here on: a second fit must hear of this one at once
         check_replaceable(args.out)
-        shop, recommender = _fit(args)
+        with open_engine(args.engine) as engine:
+            shop, recommender = _fit(args, engine)
     if args.json:
         show_json(recommender.fit_report)
         return
@@ -73,7 +78,7 @@ def run(args: argparse.Namespace) -> None:
     show(f"{len(shop.users):,} users, {len(shop.items):,} items; the model is in {args.out}")
 
 
-def _fit(args: argparse.Namespace) -> tuple[Shop, Recommender]:
+def _fit(args: argparse.Namespace, engine: Engine) -> tuple[Shop, Recommender]:
     from kgrec.config import Config
     from kgrec.loading import load
     from kgrec.pipeline import fit
@@ -81,7 +86,8 @@ def _fit(args: argparse.Namespace) -> tuple[Shop, Recommender]:
     config = Config.from_toml(args.config, _overrides(args))
     rejects = config.load.reject_file or f"{args.out}-rejected.tsv"
     shop = load(args.data, args.schema, replace(config.load, reject_file=rejects))
-    return shop, fit(shop, config, out=args.out, cache=args.cache or default_cache())
+    cache = args.cache or default_cache()
+    return shop, fit(shop, config, out=args.out, cache=cache, engine=engine)
 
 
 def _overrides(args: argparse.Namespace) -> list[str]:

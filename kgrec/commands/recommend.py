@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from kgrec.commands.common import (
     DEBUG,
     Commands,
+    add_engine,
     add_json,
     add_model,
     at_least_one,
     comma_separated,
+    open_engine,
     show_table,
     title,
 )
@@ -22,6 +24,7 @@ from kgrec.progress import say
 if TYPE_CHECKING:
     import polars as pl
 
+    from kgrec.engine import Engine
     from kgrec.interactions import Interactions
     from kgrec.recommender import Recommender
     from kgrec.vocabulary import Indices
@@ -68,6 +71,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--keep-seen", action="store_true", help="lists may hold what the user has had"
     )
+    add_engine(parser)
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -80,11 +84,17 @@ def run(args: argparse.Namespace) -> None:
         raise ConfigError("lists for every user need --out FILE; or name some: --user ID")
     if args.shards > 1 and args.out is None:
         raise ConfigError("--shards needs --out DIR")
-    recommender = load_model(args.model)
-    if args.history is not None:
-        _for_history(recommender, args)
-    else:
-        _for_users(recommender, args)
+    if args.shards == 1 and args.engine == "ray":
+        raise ConfigError(
+            "--engine ray spreads the shards of lists: give --shards N, some for each worker, and "
+            "--out DIR"
+        )
+    with open_engine(args.engine) as engine:
+        recommender = load_model(args.model)
+        if args.history is not None:
+            _for_history(recommender, args)
+        else:
+            _for_users(recommender, args, engine)
 
 
 def _for_history(recommender: Recommender, args: argparse.Namespace) -> None:
@@ -107,7 +117,7 @@ def _for_history(recommender: Recommender, args: argparse.Namespace) -> None:
         write_table(args.out, pl.from_pandas(lists))
 
 
-def _for_users(recommender: Recommender, args: argparse.Namespace) -> None:
+def _for_users(recommender: Recommender, args: argparse.Namespace, engine: Engine) -> None:
     from kgrec.lists import list_table, write_lists
 
     options = {
@@ -122,7 +132,12 @@ def _for_users(recommender: Recommender, args: argparse.Namespace) -> None:
         show_table(_with_titles(recommender, table), args.json)
         return
     rows = write_lists(
-        recommender, args.out, shards=args.shards, model_hash=_model_hash(args.model), **options
+        recommender,
+        args.out,
+        shards=args.shards,
+        model_hash=_model_hash(args.model),
+        engine=engine,
+        **options,
     )
     say(f"{rows:,} rows are in {args.out}")
 
