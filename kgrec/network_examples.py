@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 from scipy.sparse import csr_array
 
 from kgrec.history import steps_back
@@ -50,31 +51,25 @@ class Examples:
     def __init__(self, interactions: Interactions, config: NetworkConfig) -> None:
         self.config = config
         self.n_items, self.ordered = interactions.n_items, interactions.ordered
-        rows = np.flatnonzero(interactions.weight > 0)
-        pair_of_row = interactions.user[rows].astype(np.int64) * self.n_items
-        pair_of_row += interactions.item[rows]
-        pairs, pair = np.unique(pair_of_row, return_inverse=True)
-        back = np.full(len(pairs), np.iinfo(np.int64).max)
-        np.minimum.at(back, pair, steps_back(interactions)[rows])
-        weight = np.zeros(len(pairs), np.float32)
-        np.maximum.at(weight, pair, interactions.weight[rows])
-        wanted = np.zeros(len(pairs), np.bool_)
-        np.logical_or.at(wanted, pair, interactions.is_target()[rows])
-        order = np.lexsort((-back, pairs // self.n_items))
-        user = pairs[order] // self.n_items
-        end = np.searchsorted(user, np.arange(interactions.n_users + 1))
-        recent = end[user + 1] - np.arange(len(user)) <= config.max_history
-        order = order[recent]
-        self.user: Ints = user[recent]
-        self.item: Ints = pairs[order] % self.n_items
-        self.weight: Floats = weight[order]
-        self.wanted: Mask = wanted[order]
+        begin = interactions.start
+        item, weight, back, wanted, count = _distinct(
+            begin,
+            interactions.item,
+            interactions.weight,
+            steps_back(interactions),
+            interactions.is_target(),
+        )
+        count = np.minimum(count, config.max_history)
+        kept = np.arange(len(item)) - np.repeat(begin[1:] - count, np.diff(begin)) >= 0
+        self.item: npt.NDArray[np.int32] = item[kept]
+        self.weight: Floats = weight[kept]
+        self.wanted: Mask = wanted[kept]
         """Whether a pair is of the behaviour to predict."""
-        self.back: Ints = back[order]
+        self.back: npt.NDArray[np.int32] = back[kept]
         """Moments of the same user after the pair's last one."""
-        self.start: Ints = np.searchsorted(self.user, np.arange(interactions.n_users + 1))
-        n_wanted = np.bincount(self.user[self.wanted], minlength=interactions.n_users)
-        self.users: Ints = np.flatnonzero((np.diff(self.start) >= 2) & (n_wanted > 0))
+        self.start: Ints = np.concatenate([[0], np.cumsum(count)])
+        n_wanted = np.concatenate([[0], np.cumsum(self.wanted)])
+        self.users: Ints = np.flatnonzero((count >= 2) & (np.diff(n_wanted[self.start]) > 0))
         """Users an example can be made of: two distinct items or more, one of them a target."""
 
     def popularity(self) -> Ints:
@@ -109,10 +104,10 @@ class Examples:
         return Batch(
             known=self._known(rows[~hidden], owner[~hidden], len(users)),
             target_user=owner[target],
-            target_item=self.item[rows[target]],
+            target_item=self.item[rows[target]].astype(np.int64),
             target_weight=(share / share.sum()).astype(np.float32),
             own_user=owner,
-            own_item=self.item[rows],
+            own_item=self.item[rows].astype(np.int64),
         )
 
     def _hide(self, rows: Ints, owner: Ints, generator: np.random.Generator) -> Mask:
@@ -159,3 +154,44 @@ def rows_of(start: Ints, groups: Ints) -> tuple[Ints, Ints]:
     owner = np.repeat(np.arange(len(groups)), length)
     within = np.arange(len(owner)) - (np.cumsum(length) - length)[owner]
     return start[groups][owner] + within, owner
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _distinct(
+    start: Ints, item: npt.NDArray[np.int32], weight: Floats, back: Ints, wanted: Mask
+) -> tuple[npt.NDArray[np.int32], Floats, npt.NDArray[np.int32], Mask, Ints]:
+    """Distinct items of each user, by their last occurrence and then by item: the last places of
+    the user's rows, and how many they are; other places hold nothing.
+
+    An item has the largest weight of its rows, and is wanted if one of them is; rows without
+    weight do not count.
+    """
+    items, weights = np.empty(len(item), np.int32), np.empty(len(item), np.float32)
+    backs, wants = np.empty(len(item), np.int32), np.empty(len(item), np.bool_)
+    count = np.zeros(len(start) - 1, np.int64)
+    for user in range(len(count)):
+        rows = start[user] + np.flatnonzero(weight[start[user] : start[user + 1]] > 0)
+        last, n = np.empty(len(rows), np.int64), 0
+        for row in rows[np.argsort(item[rows])]:
+            if n and item[last[n - 1]] == item[row]:
+                if back[row] < back[last[n - 1]]:
+                    last[n - 1] = row
+            else:
+                last[n] = row
+                n += 1
+        last = last[:n]
+        end = start[user + 1]
+        order = np.argsort(-back[last], kind="mergesort")
+        rank = np.empty(n, np.int64)
+        for at in range(n):
+            place, row = end - n + at, last[order[at]]
+            rank[order[at]] = at
+            items[place], backs[place] = item[row], back[row]
+            weights[place], wants[place] = 0, False
+        count[user] = n
+        known = item[last]
+        for row in rows:
+            place = end - n + rank[np.searchsorted(known, item[row])]
+            weights[place] = max(weights[place], weight[row])
+            wants[place] = wants[place] or wanted[row]
+    return items, weights, backs, wants, count

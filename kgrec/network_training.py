@@ -284,7 +284,7 @@ def _fingerprint(
     begun: Parameters,
 ) -> str:
     arrays: list[npt.NDArray[np.generic]] = [
-        examples.user, examples.item, examples.weight, examples.wanted, examples.back
+        examples.start, examples.item, examples.weight, examples.wanted, examples.back
     ]  # fmt: skip
     if validation is not None:
         arrays += [validation.user, validation.item]
