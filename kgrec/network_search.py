@@ -9,7 +9,8 @@ from dataclasses import replace
 from kgrec.interactions import Interactions
 from kgrec.network import DenseVectors, NetworkConfig, Parameters, side_by_side
 from kgrec.ranker import Evidence, RankerConfig, popularity_vectors
-from kgrec.tune import Criterion, Trial, Validation, first
+from kgrec.tune import Trial, first
+from kgrec.validation import Criterion, Validation
 
 Learn = Callable[[Interactions, NetworkConfig, Interactions | None, Parameters], DenseVectors]
 """Trains on some interactions, with a part to validate on and parameters to go on from."""

@@ -18,7 +18,8 @@ from kgrec.recommender import Recommender
 from kgrec.shop import Shop
 from kgrec.split import Parts, of_some_users, split
 from kgrec.text import embed_items
-from kgrec.tune import Criterion, Trial, search
+from kgrec.tune import Trial, search
+from kgrec.validation import Criterion
 from kgrec.work import WorkFolder
 
 

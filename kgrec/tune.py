@@ -3,34 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import scipy.sparse as sp
 
-from kgrec.history import history_matrix, scale_columns
-from kgrec.interactions import Interactions
-from kgrec.network import DenseVectors
-from kgrec.progress import track
-from kgrec.ranker import (
-    Evidence,
-    Ranker,
-    RankerConfig,
-    block_of,
-    cold_factor,
-    cross_weight,
-    fit_ranker,
-    offered,
-    others,
-    own_block,
-    own_weight,
-    view_matrix,
-    view_names,
-    view_weight,
-)
+from kgrec.progress import say, track
+from kgrec.ranker import RankerConfig, cross_weight, others, own_weight
+from kgrec.validation import Validation
 
 LADDERS: dict[str, tuple[float, ...]] = {
     "own_weight": (0.0, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0),
@@ -76,173 +56,13 @@ class Trial:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-Criterion = Callable[[Ranker, Interactions], float]
-"""How good a ranker is, the larger the better, given the history that it was fitted on."""
-
-
-class Validation:
-    """Scores configurations on the held-out interactions of a sample of users.
-
-    Args:
-        evidence: What the blocks are solved from, counted on the training part.
-        held_out: The validation part.
-        dense: Vectors learned on the training part.
-        max_cells: Users sampled times items at most, which bounds time; a thousand users are
-            sampled however many items there are.
-        max_users: Users sampled at most.
-        seed: Draws the sample.
-        cold_apart: Items that nobody had yet count by their share of the catalogue, as if they
-            sold like the others: for a split that holds items out on purpose. Otherwise by how
-            many of their interactions happen to be held out, like any item.
-        criterion: What to maximise instead of nDCG.
-    """
-
-    def __init__(
-        self,
-        evidence: Evidence,
-        held_out: Interactions,
-        dense: DenseVectors,
-        *,
-        max_cells: int = 120_000_000,
-        max_users: int = 8000,
-        seed: int = 7,
-        cold_apart: bool = False,
-        criterion: Criterion | None = None,
-    ) -> None:
-        self.evidence, self.dense, self.criterion = evidence, dense, criterion
-        n_items = held_out.n_items
-        truth = unseen(held_out, evidence.history)
-        known = np.diff(evidence.history.start) > 0
-        users = np.flatnonzero((np.diff(truth.indptr) > 0) & known)
-        size = min(len(users), max_users, max(max_cells // max(n_items, 1), 1000))
-        self.users = np.sort(np.random.default_rng(seed).choice(users, size, replace=False))
-        chosen = np.zeros(held_out.n_users, np.bool_)
-        chosen[self.users] = True
-        self.history = evidence.history.where(chosen[evidence.history.user])
-        self.truth = truth[self.users]
-        self.seen = history_matrix(
-            self.history, mask=self.history.is_target(), max_items=len(self.history) + 1
-        )[self.users]
-        self._blocks: dict[tuple[Any, ...], sp.csr_array] = {}
-        never_had = evidence.degree == 0
-        cold = _only(self.truth, never_had)
-        self.has_cold = cold.nnz > 0
-        self._targets = [(1.0, self.truth)]
-        if self.has_cold and cold_apart:
-            share = float(never_had.mean())
-            self._targets = [(1 - share, _only(self.truth, ~never_had)), (share, cold)]
-
-    def score(self, config: RankerConfig) -> float:
-        """What the criterion says of the configuration; without one nDCG at config.metric_k over
-        the full catalogue, items had already removed."""
-        if self.criterion is not None:
-            ranker = fit_ranker(self.evidence, self.dense, config, self._block)
-            return self.criterion(ranker, self.evidence.history)
-        if len(self.users) == 0:
-            return 0.0
-        degree = self.evidence.degree
-        vectors, factor = offered(self.dense, degree, config), cold_factor(degree, config)
-        ranker = Ranker(config, self.dense, sp.csr_array((1, 1)), vectors, degree, ())
-        parts = list(self._parts(config))
-        query = ranker.user_vectors(self.history)[self.users] if config.dense_weight else None
-        totals = [0.0] * len(self._targets)
-        batch = max(1, 8_000_000 // self.truth.shape[1])
-        for begin in range(0, len(self.users), batch):
-            rows = slice(begin, begin + batch)
-            shape = self.truth[rows].shape
-            scores = np.zeros(shape, np.float32)
-            if query is not None:
-                np.matmul(query[rows], vectors.T, out=scores)
-            for view, block in parts:
-                product = (view[rows] @ block).tocoo()
-                scores[product.row, product.col] += product.data * factor[product.col]
-            for at, (_, truth) in enumerate(self._targets):
-                gained = ndcg_of_scores(scores, self.seen[rows], truth[rows], config.metric_k)
-                totals[at] += float(gained.sum())
-        value = 0.0
-        for (share, truth), total in zip(self._targets, totals, strict=True):
-            value += share * total / max(int(np.count_nonzero(np.diff(truth.indptr))), 1)
-        return value
-
-    def _parts(self, config: RankerConfig) -> Iterator[tuple[sp.csr_array, sp.csr_array]]:
-        if not config.sparse:
-            return
-        for name in view_names(self.evidence.history):
-            view = view_matrix(name, self.history, config)[self.users]
-            weight = view_weight(name, self.evidence.history, config)
-            if weight:
-                yield view * np.float32(weight), self._block(name, config)
-            if name not in ("history", "last"):
-                yield view, own_block(name, self.evidence, config)
-
-    def _block(self, name: str, config: RankerConfig) -> sp.csr_array:
-        """A block as the configuration has it, kept while the search moves other fields."""
-        fields = ["last_shrink"]
-        if name != "last":
-            fields = ["ridge", "degree_power", "output_power", "attribute_weight",
-                      "relation_weight", "text_weight", "n_neighbours"]  # fmt: skip
-        if name == "history":
-            fields += ["sequence_weight"] + ["decay"] * (config.sequence_weight > 0)
-        key = (name, *(getattr(config, field) for field in fields))
-        if key not in self._blocks:
-            while len(self._blocks) >= 8:
-                self._blocks.pop(next(iter(self._blocks)))
-            self._blocks[key] = block_of(name, self.evidence, config)
-        return self._blocks[key]
-
-
-def _only(truth: sp.csr_array, items: npt.NDArray[np.bool_]) -> sp.csr_array:
-    kept = sp.csr_array(scale_columns(truth, items), copy=True)  # its indices are those of truth
-    kept.eliminate_zeros()
-    return kept
-
-
-def unseen(held_out: Interactions, history: Interactions) -> sp.csr_array:
-    """Held-out items that a list could hold: of the behaviour to predict, not had before.
-
-    Returns:
-        (n_users, n_items) float32.
-    """
-    truth = history_matrix(held_out, mask=held_out.is_target())
-    had = history_matrix(history, mask=history.is_target(), max_items=len(history) + 1)
-    had.data[:] = 1
-    truth.data[:] = 1
-    new = sp.csr_array(truth - truth.multiply(had), dtype=np.float32)
-    new.eliminate_zeros()
-    return new
-
-
-def ndcg_of_scores(
-    scores: npt.NDArray[np.float32], seen: sp.csr_array, truth: sp.csr_array, k: int
-) -> npt.NDArray[np.float64]:
-    """nDCG@k of each user from full score rows, (n_users,); ties take the middle rank.
-
-    Args:
-        scores: (n_users, n_items); seen items are overwritten with -inf.
-        seen: Items to remove, (n_users, n_items).
-        truth: Held-out items, (n_users, n_items).
-        k: Length of the list.
-    """
-    gone = seen.tocoo()
-    wanted = truth.tocoo()
-    truth_scores = scores[wanted.row, wanted.col]
-    scores[gone.row, gone.col] = -np.inf
-    gain = np.zeros(scores.shape[0])
-    for at in range(0, len(wanted.row), 512):
-        row = wanted.row[at : at + 512]
-        own = truth_scores[at : at + 512, None]
-        against = scores[row]
-        rank = (against > own).sum(1) + np.maximum((against == own).sum(1) - 1, 0) / 2
-        np.add.at(gain, row, np.where(rank < k, 1 / np.log2(rank + 2), 0))
-    ideal = np.concatenate([[0], np.cumsum(1 / np.log2(np.arange(k) + 2))])
-    best = ideal[np.minimum(np.diff(truth.indptr), k)]
-    return np.asarray(np.divide(gain, best, out=np.zeros_like(gain), where=best > 0))
-
-
 def search(
     validation: Validation, config: RankerConfig, spent: int = 0
 ) -> tuple[RankerConfig, list[Trial]]:
     """Climbs one ladder after another until nothing moves or the trials are spent.
+
+    Where few users validate, the last third of the trials climbs without the dense half, which is
+    then kept only if it gains more than the standard error of its gain.
 
     Args:
         validation: What configurations are scored on.
@@ -252,35 +72,77 @@ def search(
     Returns:
         The best configuration seen and every trial in order.
     """
-    trials: list[Trial] = []
-    tried: dict[RankerConfig, float] = {}
-    best = config
+    left = max(config.trials - spent, 1)
+    doubted = validation.doubts(config)
+    climber = _Climber(validation, left - left // 3 if doubted else left)
+    best = climber.climb(first(validation, config), config)
+    if doubted and best.dense_weight:
+        climber.limit = left
+        alone = climber.climb(replace(first(validation, config), dense_weight=0.0), config)
+        gain, error = validation.gain(best, alone)
+        if gain <= error:
+            say(
+                f"search: the dense half gains {gain:.4f} with a standard error of {error:.4f} on "
+                f"{len(validation.users)} users: switched off"
+            )
+            best = alone
+    return replace(best, n_neighbours=config.n_neighbours), climber.trials
 
-    def attempt(candidate: RankerConfig, field: str) -> bool:
-        nonlocal best
-        if candidate in tried or len(trials) >= max(config.trials - spent, 1):
+
+class _Climber:
+    """Tries configurations, each once, until `limit` are tried."""
+
+    def __init__(self, validation: Validation, limit: int) -> None:
+        self.validation, self.limit = validation, limit
+        self.trials: list[Trial] = []
+        self.tried: dict[RankerConfig, float] = {}
+
+    def climb(self, start: RankerConfig, config: RankerConfig) -> RankerConfig:
+        """The best configuration on the way from `start`."""
+        self.best = start
+        self.attempt(start, "ridge" if config.sparse else "dense_decay")
+        fields = [
+            field
+            for field in _fields(self.validation)
+            if (config.sparse or field in _OF_THE_NETWORK)
+            and (start.dense_weight or field not in ("dense_weight", *_OF_THE_NETWORK))
+        ]
+        for _ in range(3):
+            before = self.best
+            for field in track(fields, "search on validation"):
+                self._move(field)
+            for field in fields:
+                if field.partition(".")[0].endswith("_weight"):
+                    self.attempt(with_field(self.best, field, 0.0), field)
+            if self.best == before:
+                break
+        return self.best
+
+    def attempt(self, candidate: RankerConfig, field: str) -> bool:
+        """Scores a configuration; whether it is the best so far."""
+        if candidate in self.tried or len(self.trials) >= self.limit:
             return False
         began = time.perf_counter()
-        value = validation.score(candidate)
-        kept = value > tried.get(best, -1.0) * (1 + 1e-4)
-        tried[candidate] = value
+        value = self.validation.score(candidate)
+        kept = value > self.tried.get(self.best, -1.0) * (1 + 1e-4)
+        self.tried[candidate] = value
         seconds = round(time.perf_counter() - began, 2)
-        trials.append(Trial(field, value_of(candidate, field), value, seconds, kept))
-        best = candidate if kept else best
+        self.trials.append(Trial(field, value_of(candidate, field), value, seconds, kept))
+        self.best = candidate if kept else self.best
         return kept
 
-    attempt(first(validation, config), "ridge" if config.sparse else "dense_decay")
-    fields = [f for f in _fields(validation) if config.sparse or f in _OF_THE_NETWORK]
-    for _ in range(3):
-        before = best
-        for field in track(fields, "search on validation"):
-            _climb(field, attempt, lambda: best)
-        for field in fields:
-            if field.partition(".")[0].endswith("_weight"):
-                attempt(with_field(best, field, 0.0), field)
-        if best == before:
-            break
-    return replace(best, n_neighbours=config.n_neighbours), trials
+    def _move(self, field: str) -> None:
+        """Goes along one ladder as far as it gains, up or else down."""
+        ladder = LADDERS[field.partition(".")[0]]
+        at = int(np.argmin([abs(step - value_of(self.best, field)) for step in ladder]))
+        for direction in (1, -1):
+            moved, step = False, at + direction
+            while 0 <= step < len(ladder) and self.attempt(
+                with_field(self.best, field, ladder[step]), field
+            ):
+                moved, step = True, step + direction
+            if moved:
+                break
 
 
 def first(validation: Validation, config: RankerConfig) -> RankerConfig:
@@ -311,19 +173,6 @@ def with_field(config: RankerConfig, field: str, value: float) -> RankerConfig:
             value if at == int(place) else old for at, old in enumerate(getattr(config, name))
         )
     return replace(config, **{name: changed})
-
-
-def _climb(field: str, attempt: Any, current: Any) -> None:
-    ladder = LADDERS[field.partition(".")[0]]
-    at = int(np.argmin([abs(step - value_of(current(), field)) for step in ladder]))
-    for direction in (1, -1):
-        moved, step = False, at + direction
-        while 0 <= step < len(ladder) and attempt(
-            with_field(current(), field, ladder[step]), field
-        ):
-            moved, step = True, step + direction
-        if moved:
-            break
 
 
 def _fields(validation: Validation) -> list[str]:

@@ -18,7 +18,7 @@ from kgrec.errors import ConfigError, KgrecError
 from kgrec.interactions import Interactions
 from kgrec.metrics import evaluate_lists, mean_metrics
 from kgrec.split import SplitConfig, split
-from kgrec.tune import unseen
+from kgrec.validation import unseen
 
 ROWS = shop_rows()
 LAST = ROWS.start[1:36] - 1

@@ -9,17 +9,11 @@ from toy_shop import planted_shop
 
 from kgrec.graph import KnowledgeGraph
 from kgrec.interactions import Interactions
+from kgrec.network import DenseVectors
 from kgrec.ranker import Ranker, RankerConfig, gather, popularity_vectors
 from kgrec.split import SplitConfig, split
-from kgrec.tune import (
-    LADDERS,
-    Validation,
-    ndcg_of_scores,
-    search,
-    unseen,
-    value_of,
-    with_field,
-)
+from kgrec.tune import LADDERS, search, value_of, with_field
+from kgrec.validation import Validation, ndcg_of_scores, unseen
 from kgrec.vocabulary import Indices, Vocabulary
 
 
@@ -67,6 +61,50 @@ def test_the_search_climbs_by_another_criterion_where_it_is_given_one() -> None:
     assert best.ridge == 120
     assert max(t.score for t in trials) == 1
     assert set(asked) == {(True, True)}
+
+
+def with_groups() -> Validation:
+    """A validation whose dense half knows the planted groups."""
+    shop = planted_shop(n_users=120, length=7)
+    parts = split(shop, SplitConfig())
+    config = RankerConfig(attribute_weight=0)
+    evidence = gather(parts.train, shop.graph, None, config)
+    group = np.eye(4, dtype=np.float32)[np.arange(shop.interactions.n_items) % 4]
+    bias = np.zeros(len(group), np.float32)
+    dense = DenseVectors(group, group * 10, np.eye(4, dtype=np.float32), bias)
+    return Validation(evidence, parts.validation, dense)
+
+
+@pytest.mark.parametrize(("gain", "kept"), [(0.02, True), (0.005, False)])
+def test_few_users_keep_the_dense_half_only_for_a_gain_beyond_its_error(
+    gain: float, kept: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compared: list[tuple[float, float]] = []
+
+    def told(self: Validation, one: RankerConfig, other: RankerConfig) -> tuple[float, float]:
+        compared.append((one.dense_weight, other.dense_weight))
+        return gain, 0.01
+
+    monkeypatch.setattr(Validation, "gain", told)
+    best, trials = search(with_groups(), RankerConfig(trials=30, attribute_weight=0))
+    assert len(trials) <= 30
+    ((weight, nothing),) = compared
+    assert weight > 0
+    assert nothing == 0
+    assert (best.dense_weight > 0) == kept
+    assert ("switched off" in capsys.readouterr().err) != kept
+
+
+def test_a_gain_is_that_of_the_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    validation = with_groups()
+    one = RankerConfig(attribute_weight=0)
+    other = replace(one, sparse=False)
+    gain, error = validation.gain(one, other)
+    assert gain == pytest.approx(validation.score(one) - validation.score(other))
+    assert 0 < error < 0.1
+    assert validation.doubts(one)
+    monkeypatch.setattr("kgrec.validation._FEW_USERS", 50)
+    assert not validation.doubts(one)
 
 
 def test_what_is_not_there_is_not_searched() -> None:

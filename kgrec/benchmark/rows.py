@@ -40,7 +40,7 @@ from kgrec.vocabulary import Indices
 
 if TYPE_CHECKING:
     from kgrec.recommender import Recommender
-    from kgrec.tune import Criterion
+    from kgrec.validation import Criterion
 
 Kind = Literal["kgrec", "ablation", "baseline", "text"]
 

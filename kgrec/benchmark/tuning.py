@@ -16,7 +16,7 @@ from kgrec.benchmark.recipe import Options, Recipe
 from kgrec.errors import ConfigError, KgrecError, MissingExtraError
 from kgrec.interactions import Interactions
 from kgrec.progress import track
-from kgrec.tune import ndcg_of_scores, unseen
+from kgrec.validation import ndcg_of_scores, unseen
 
 _CELLS = 8_000_000
 
