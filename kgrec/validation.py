@@ -98,7 +98,7 @@ class Validation:
 
     def doubts(self, config: RankerConfig) -> bool:
         """Whether the users are too few to take a gain of the dense half on trust."""
-        few = len(self.users) < _FEW_USERS and self.criterion is None and not self.has_cold
+        few = len(self.users) < _FEW_USERS and self.criterion is None and len(self._targets) == 1
         return few and config.sparse and self.dense.item_out.shape[1] > 1
 
     def gain(self, one: RankerConfig, other: RankerConfig) -> tuple[float, float]:
