@@ -94,7 +94,8 @@ def recommender(made: Scene, **index: Any) -> Any:
     from kgrec.interactions import Interactions
     from kgrec.item_index import IndexConfig, ItemIndex
     from kgrec.network import DenseVectors
-    from kgrec.ranker import Ranker, RankerConfig, offered
+    from kgrec.ranker import Ranker, offered
+    from kgrec.ranker_config import RankerConfig
     from kgrec.recommender import Recommender
     from kgrec.vocabulary import Vocabulary
 

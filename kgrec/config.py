@@ -13,7 +13,7 @@ from kgrec.errors import ConfigError
 from kgrec.item_index import IndexConfig
 from kgrec.loading import LoadConfig
 from kgrec.network import NetworkConfig
-from kgrec.ranker import RankerConfig
+from kgrec.ranker_config import RankerConfig
 from kgrec.split import SplitConfig
 from kgrec.text import TextConfig
 

@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+from kgrec.counts import Evidence
 from kgrec.interactions import Interactions
 from kgrec.network import DenseVectors, NetworkConfig, Parameters, side_by_side
-from kgrec.ranker import Evidence, RankerConfig, popularity_vectors
+from kgrec.ranker import popularity_vectors
+from kgrec.ranker_config import RankerConfig
 from kgrec.tune import Trial, first
 from kgrec.validation import Criterion, Validation
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kgrec.config import Config
+from kgrec.counts import gather
 from kgrec.engine import LOCAL, Engine
 from kgrec.fit_report import Clock, fit_report
 from kgrec.interactions import Interactions
@@ -13,7 +14,7 @@ from kgrec.item_index import ItemIndex
 from kgrec.network import DenseVectors, NetworkConfig, Parameters
 from kgrec.network_search import best_network, final_network
 from kgrec.network_training import train_network
-from kgrec.ranker import fit_ranker, gather, popularity_vectors
+from kgrec.ranker import fit_ranker, popularity_vectors
 from kgrec.recommender import Recommender
 from kgrec.shop import Shop
 from kgrec.split import Parts, of_some_users, split

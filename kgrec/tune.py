@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from kgrec.counts import others
 from kgrec.progress import say, track
-from kgrec.ranker import RankerConfig, cross_weight, others, own_weight
+from kgrec.ranker import cross_weight, own_weight
+from kgrec.ranker_config import RankerConfig
 from kgrec.validation import Validation
 
 LADDERS: dict[str, tuple[float, ...]] = {

@@ -9,22 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from kgrec.counts import Evidence, view_matrix, view_names
 from kgrec.history import history_matrix, scale_columns
 from kgrec.interactions import Interactions
 from kgrec.network import DenseVectors
-from kgrec.ranker import (
-    Evidence,
-    Ranker,
-    RankerConfig,
-    block_of,
-    cold_factor,
-    fit_ranker,
-    offered,
-    own_block,
-    view_matrix,
-    view_names,
-    view_weight,
-)
+from kgrec.ranker import Ranker, block_of, cold_factor, fit_ranker, offered, own_block, view_weight
+from kgrec.ranker_config import RankerConfig
 
 _FEW_USERS = 1000
 """Users who validate, below which a gain of the dense half has to be larger than its error."""

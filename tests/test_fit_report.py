@@ -9,7 +9,8 @@ from toy_shop import planted_shop
 from kgrec.fit_report import Clock, fit_report
 from kgrec.item_index import IndexConfig, ItemIndex
 from kgrec.network import NetworkConfig
-from kgrec.ranker import Ranker, RankerConfig, offered, popularity_vectors
+from kgrec.ranker import Ranker, offered, popularity_vectors
+from kgrec.ranker_config import RankerConfig
 from kgrec.split import SplitConfig, split
 from kgrec.tune import Trial
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from toy_shop import planted_shop
 
+from kgrec.counts import gather
 from kgrec.interactions import Interactions
 from kgrec.network import DenseVectors, NetworkConfig, Parameters
 from kgrec.network_search import best_network, final_network
-from kgrec.ranker import RankerConfig, gather
+from kgrec.ranker_config import RankerConfig
 from kgrec.shop import Shop
 from kgrec.split import Parts, SplitConfig, split
 

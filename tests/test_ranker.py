@@ -9,21 +9,18 @@ import pytest
 import scipy.sparse as sp
 from toy_shop import planted_interactions
 
+from kgrec.counts import Evidence, gather, others, view_matrix
 from kgrec.graph import KnowledgeGraph
 from kgrec.interactions import Interactions
 from kgrec.ranker import (
-    Evidence,
-    RankerConfig,
     block_of,
     cross_weight,
     fit_ranker,
-    gather,
-    others,
     own_block,
     own_weight,
     popularity_vectors,
-    view_matrix,
 )
+from kgrec.ranker_config import RankerConfig
 from kgrec.vocabulary import Vocabulary
 
 
@@ -129,7 +126,7 @@ def test_pairs_that_do_not_fit_leave_the_same_neighbours(monkeypatch: pytest.Mon
     rows = planted_interactions(n_users=200, groups=2)
     config = RankerConfig(n_neighbours=4, sequence_weight=0)
     exact = block_of("history", evidence_of(rows), config)
-    monkeypatch.setattr("kgrec.ranker.MOST_PAIRS", 17 * rows.n_items)
+    monkeypatch.setattr("kgrec.counts.MOST_PAIRS", 17 * rows.n_items)
     evidence = evidence_of(rows)
     pruned = block_of("history", evidence, config)
     gram, _ = evidence.counted["history"]

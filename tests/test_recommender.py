@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from toy_shop import planted_interactions, planted_shop
 
 from kgrec.config import Config
+from kgrec.counts import gather
 from kgrec.errors import ConfigError, UnknownIdError
 from kgrec.history import history_matrix
 from kgrec.interactions import Interactions
 from kgrec.item_index import IndexConfig, ItemIndex
 from kgrec.network import DenseVectors
-from kgrec.ranker import RankerConfig, fit_ranker, gather
+from kgrec.ranker import fit_ranker
+from kgrec.ranker_config import RankerConfig
 from kgrec.recommender import Recommender
 
 

@@ -7,10 +7,12 @@ import pytest
 import scipy.sparse as sp
 from toy_shop import planted_shop
 
+from kgrec.counts import gather
 from kgrec.graph import KnowledgeGraph
 from kgrec.interactions import Interactions
 from kgrec.network import DenseVectors
-from kgrec.ranker import Ranker, RankerConfig, gather, popularity_vectors
+from kgrec.ranker import Ranker, popularity_vectors
+from kgrec.ranker_config import RankerConfig
 from kgrec.split import SplitConfig, split
 from kgrec.tune import LADDERS, search, value_of, with_field
 from kgrec.validation import Validation, ndcg_of_scores, unseen
