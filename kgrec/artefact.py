@@ -15,16 +15,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from scipy import sparse
 
 import kgrec
 from kgrec.atomic import claim, disk_space, interrupted, replace_folder
 from kgrec.errors import ArtefactError
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -244,6 +246,8 @@ def csr_to_arrays(name: str, matrix: sparse.csr_array) -> dict[str, npt.NDArray[
 
 def csr_from_arrays(name: str, arrays: Arrays) -> sparse.csr_array:
     """The sparse matrix that `csr_to_arrays` took apart under this name."""
+    from scipy import sparse  # `kgrec prepare` does without, and starts sooner
+
     data, indices, indptr, shape = (
         arrays[f"{name}.{part}"] for part in ("data", "indices", "indptr", "shape")
     )

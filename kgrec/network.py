@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
 
 from kgrec.errors import ConfigError, ShapeError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 Vectors = npt.NDArray[np.float32]
 
