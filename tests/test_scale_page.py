@@ -1,0 +1,71 @@
+"""The page of scale says what the results say."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def page() -> ModuleType:
+    """benchmarks/scale_page.py."""
+    spec = importlib.util.spec_from_file_location("scale", ROOT / "benchmarks" / "scale_page.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def fit(rows: int, seconds: float) -> dict[str, object]:
+    """A result of fit_scale.py: stages of a tenth, two tenths and seven tenths of `seconds`."""
+    stages = [["start", 0], ["counts", 0.1 * seconds], ["ranker", 0.2 * seconds],
+              ["counts", 0.9 * seconds]]  # fmt: skip
+    one = {"seconds": seconds, "peak_gib": 1e-6 * rows, "memory": [[0, 0], [seconds, 2.0]]}
+    return {
+        "rows": rows, "prepare": one, "recommend": one, "fit": one | {"stages": stages}
+    }  # fmt: skip
+
+
+def test_the_page_in_docs_is_of_these_results(
+    page: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["scale_page.py", "--check"])
+    page.main()
+
+
+def test_a_page_that_differs_is_said_so(
+    page: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "PAGE", tmp_path / "scale")
+    monkeypatch.setattr(sys, "argv", ["scale_page.py"])
+    page.main()
+    (tmp_path / "scale.md").write_text("another")
+    monkeypatch.setattr(sys, "argv", ["scale_page.py", "--check"])
+    with pytest.raises(SystemExit, match=r"scale\.md differs"):
+        page.main()
+
+
+def test_stages_that_come_twice_are_added_up(page: ModuleType) -> None:
+    found = page.stages(fit(1000, 10.0))
+    assert found == pytest.approx(
+        {"read and code": 10, "start and load": 1, "counts": 2, "ranker": 7, "lists of 100": 10}
+    )
+
+
+def test_exponents_are_between_neighbouring_sizes(
+    page: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "RESULTS", tmp_path)
+    for rows, seconds in ((1_000_000, 10.0), (10_000_000, 100.0), (100_000_000, 10_000.0)):
+        (tmp_path / f"fit-{rows}.json").write_text(json.dumps(fit(rows, seconds)))
+    grid = next(page.fitting())
+    counts = next(row for row in grid.rows if row[0] == "counts")
+    assert counts[1:] == ["2.00", "20.0", "2,000", "1.00", "2.00"]
