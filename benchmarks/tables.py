@@ -91,6 +91,7 @@ def suite(result: Result) -> Iterator[str]:
         f"{(made.get('commit') or 'an unknown commit')[:9]}."
     )
     yield from fitted_before(result)
+    yield from whole_time(result)
     often = {name: n for name, n in (result.get("openings") or {}).items() if n > 1}
     if often:
         said = ", ".join(f"{name} {n} times" for name, n in often.items())
@@ -109,6 +110,14 @@ def fitted_before(result: Result) -> Iterator[str]:
         yield "\nAll rows were fitted at that commit or at earlier ones."
     elif rows:
         yield f"\nFitted at that commit or at earlier ones: {', '.join(rows)}."
+
+
+def whole_time(result: Result) -> Iterator[str]:
+    """What all rows and seeds took, one after another."""
+    seeds = [seed for row in result["rows"] for seed in row.get("seeds", ())]
+    total = sum(sum((seed.get("seconds") or {}).values()) for seed in seeds)
+    if total:
+        yield f"\nRows and seeds one after another: {total / 60:.0f} minutes; two at a time, half."
 
 
 _ORDER = ("baseline", "kgrec", "ablation")
