@@ -23,7 +23,6 @@ from kgrec.counts import (
     view_matrix,
     view_names,
 )
-from kgrec.evidence import MOST_PAIRS
 from kgrec.history import scale_columns, scale_rows
 from kgrec.interactions import Interactions
 from kgrec.network import DenseVectors
@@ -32,6 +31,8 @@ from kgrec.ridge import sparse_ridge
 
 Vectors = npt.NDArray[np.float32]
 _CROSS_WEIGHT, _OWN_WEIGHT = 0.3, 3.0
+MOST_WEIGHTS = 400_000_000
+"""Entries that S may have over all ridges together; bounds its memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +73,27 @@ def block_of(name: str, evidence: Evidence, config: RankerConfig) -> sp.csr_arra
         out = np.asarray(evidence.follows.sum(axis=1)).ravel()
         return scale_rows(evidence.follows, 1 / (out + max(config.last_shrink, 1e-6)))
     if name == "history":
-        gram, cross = pairs(name, evidence, config)
+        gram, _ = pairs(name, evidence, config)
+        left, right = gram, [gram]  # such a product is its own transpose
         if config.sequence_weight and evidence.history.ordered:
             before, after = sequence_pairs(evidence, config)
-            gram = gram + np.float32(config.sequence_weight) * before
-            cross = cross + np.float32(config.sequence_weight) * after
-        return _ridge_block(gram, cross, evidence, config, evidence.degree)
+            left = gram + _times(config.sequence_weight, before)
+            right.append(_times(config.sequence_weight, after).T.tocsr())
+        return _ridge_block(left, right, evidence, config, evidence.degree)
     gram, cross = pairs(name, evidence, config)
-    return _ridge_block(gram, cross, evidence, config, gram.diagonal())
+    return _ridge_block(gram, [cross.T.tocsr()], evidence, config, gram.diagonal())
 
 
 def _ridge_block(
-    gram: sp.csr_array,
-    cross: sp.csr_array,
+    left: sp.csr_array,
+    right: list[sp.csr_array],
     evidence: Evidence,
     config: RankerConfig,
     degree: npt.NDArray[np.float32],
 ) -> sp.csr_array:
+    """The ridge with what is known beside the interactions as rows more; see `sparse_ridge`."""
     rows = [
-        weight * matrix
+        _times(weight, matrix)
         for weight, matrix in (
             (config.attribute_weight, evidence.attributes),
             (config.relation_weight, evidence.relations),
@@ -98,13 +101,20 @@ def _ridge_block(
         )
         if weight and matrix is not None
     ]
-    added = sum(rows[1:], start=rows[0]) if rows else None
-    left = gram if added is None else gram + added
-    right = left if cross is gram else (cross if added is None else cross + added)
+    if rows:
+        added = sum(rows[1:], start=rows[0])
+        left, right = left + added, [*right, added]
     penalty = config.ridge * np.maximum(degree, 1) ** config.degree_power
-    most = min(config.n_neighbours, max(MOST_PAIRS // len(degree), 1))
-    block = sparse_ridge(left.tocsr(), right.tocsr(), penalty, most, evidence.engine)
+    n_ridges = 1 + len(others(evidence.history))
+    most = min(config.n_neighbours, max(MOST_WEIGHTS // (n_ridges * len(degree)), 1))
+    block = sparse_ridge(left.tocsr(), right, penalty, most, evidence.engine)
     return scale_columns(block, np.maximum(evidence.degree, 1) ** -config.output_power)
+
+
+def _times(weight: float, matrix: sp.csr_array) -> sp.csr_array:
+    """The matrix times a weight; its indices are shared, for they take half of the memory."""
+    data = matrix.data * np.float32(weight)
+    return sp.csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
 def view_weight(name: str, history: Interactions, config: RankerConfig) -> float:

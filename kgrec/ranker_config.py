@@ -22,8 +22,8 @@ class RankerConfig:
     sparse: bool = True
     """Whether there is a block S at all (off for an ablation)."""
     n_neighbours: int = 100
-    """Most entries in a column of S; fewer where all columns together would have more than
-    `evidence.MOST_PAIRS`."""
+    """Most entries in a column of S; fewer where all columns of all views together would have more
+    than `ranker.MOST_WEIGHTS`."""
     search_neighbours: int = 40
     """The same while the search compares configurations, which makes it several times cheaper."""
     max_history: int = 500

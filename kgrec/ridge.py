@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
@@ -21,7 +23,7 @@ COLUMNS = 4096
 
 def sparse_ridge(
     gram: sp.csr_array,
-    cross: sp.csr_array,
+    cross: sp.csr_array | Sequence[sp.csr_array],
     penalty: npt.ArrayLike,
     n_neighbours: int,
     engine: Engine = LOCAL,
@@ -33,7 +35,8 @@ def sparse_ridge(
 
     Args:
         gram: G = Z^T Z of the features, (n, n) symmetric positive semi-definite.
-        cross: C = Z^T Y of features and targets, (n, n).
+        cross: C = Z^T Y of features and targets, (n, n); or matrices whose sum is C^T, which are
+            added up block by block, so that the sum is never in memory.
         penalty: Ridge penalty of each feature, (n,), > 0.
         n_neighbours: Most features a column may use.
         engine: Solves blocks of columns; each column is the same in whichever block it lies.
@@ -48,26 +51,33 @@ def sparse_ridge(
     """
     n = gram.shape[0]
     lam = np.asarray(penalty, np.float32)
-    if gram.shape != (n, n) or cross.shape != (n, n) or lam.shape != (n,):
-        raise ShapeError(f"gram {gram.shape}, cross {cross.shape} and penalty {lam.shape} differ")
+    summands = [cross] if isinstance(cross, sp.csr_array) else list(cross)
+    shapes = {gram.shape, *(part.shape for part in summands)}
+    if shapes != {(n, n)} or lam.shape != (n,):
+        raise ShapeError(f"gram, cross and penalty differ: {sorted(shapes)} and {lam.shape}")
     g = _sorted(gram)
-    c = g if cross is gram else _sorted(cross.T.tocsr())  # row j of C^T is column j of C
+    if isinstance(cross, sp.csr_array):  # row j of C^T is column j of C
+        summands = [g if cross is gram else cross.T.tocsr()]
     diagonal = gram.diagonal().astype(np.float32) + lam
     blocks = [range(begin, min(begin + COLUMNS, n)) for begin in range(0, max(n, 1), COLUMNS)]
-    solved = dict(engine.map(_columns, blocks, (g, c, diagonal, n_neighbours)))
-    parts = [solved[number] for number in range(len(blocks))]
-    weight, row, column = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return sp.csr_array((weight, (row, column)), shape=(n, n), dtype=np.float32)
+    solved = dict(engine.map(_columns, blocks, (g, summands, diagonal, n_neighbours)))
+    parts = list(zip(*(solved.pop(number) for number in range(len(blocks))), strict=True))
+    weight, row, count = (np.concatenate(parts.pop(0)) for _ in range(3))
+    start = np.concatenate([[0], np.cumsum(count)])
+    return sp.csr_array(sp.csc_array((weight, row, start), shape=(n, n)).tocsr())
 
 
-def _columns(problem: tuple[sp.csr_array, sp.csr_array, Floats, int], block: range) -> Entries:
-    """The weights of some columns, with their rows and their columns."""
-    g, c, diagonal, k = problem
-    start = c.indptr[block.start : block.stop + 1]
-    chosen = _neighbours(start, c.indices, c.data, 1 / diagonal, k, block.start)
-    weights = _solve(g.indptr, g.indices, g.data, start, c.indices, c.data, chosen, diagonal)
+def _columns(
+    problem: tuple[sp.csr_array, list[sp.csr_array], Floats, int], block: range
+) -> Entries:
+    """The weights of some columns, their rows, and how many each column has."""
+    g, summands, diagonal, k = problem
+    rows = [part[block.start : block.stop] for part in summands]
+    c = _sorted(sum(rows[1:], start=rows[0]))
+    chosen = _neighbours(c.indptr, c.indices, c.data, 1 / diagonal, k, block.start)
+    weights = _solve(g.indptr, g.indices, g.data, c.indptr, c.indices, c.data, chosen, diagonal)
     kept = (chosen >= 0) & (weights != 0)
-    return weights[kept], chosen[kept], np.repeat(np.asarray(block), kept.sum(1))
+    return weights[kept], chosen[kept], kept.sum(axis=1)
 
 
 def _sorted(matrix: sp.csr_array) -> sp.csr_array:

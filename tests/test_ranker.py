@@ -138,7 +138,7 @@ def test_pairs_that_do_not_fit_leave_the_same_neighbours(monkeypatch: pytest.Mon
 
 def test_columns_are_shorter_where_all_would_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = planted_interactions()
-    monkeypatch.setattr("kgrec.ranker.MOST_PAIRS", 3 * rows.n_items)
+    monkeypatch.setattr("kgrec.ranker.MOST_WEIGHTS", 3 * rows.n_items)
     block = block_of("history", evidence_of(rows), RankerConfig())
     assert np.diff(sp.csc_array(block).indptr).max() == 3
 
