@@ -13,7 +13,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from kgrec.graph import KnowledgeGraph, Relation
-from kgrec.history import scale_columns, scale_rows
+from kgrec.history import narrow, scale_columns, scale_rows
 
 MOST_PAIRS = 200_000_000
 """Pairs of items that one kind of evidence may hold; bounds the memory of its Gram matrix."""
@@ -115,6 +115,7 @@ def text_rows(
         ),
         shape=(n, n),
     )
+    rows = narrow(rows)
     rows.eliminate_zeros()
     rows.sort_indices()
     return _unit(rows)
@@ -139,7 +140,7 @@ def _incidence(relation: Relation, graph: KnowledgeGraph, item_first: bool) -> s
 def _weighted(blocks: list[sp.csr_array], hub_share: float) -> sp.csr_array | None:
     if not blocks:
         return None
-    links = sp.csr_array(sp.hstack(blocks, format="csr"))
+    links = narrow(sp.csr_array(sp.hstack(blocks, format="csr")))
     n = links.shape[0]
     degree = np.bincount(links.indices, minlength=links.shape[1])
     most = min(hub_share * n, bound(degree, MOST_PAIRS))

@@ -89,9 +89,8 @@ def largest(
     )
     count = _keep_largest(begin, columns, values)
     kept = np.arange(len(columns)) - np.repeat(begin[:-1] + count, np.diff(begin)) < 0
-    # scipy's products take the wider of the two index types: 32 bits are a third less memory.
     indptr = np.concatenate([[0], np.cumsum(count)])
-    kind = np.int32 if indptr[-1] < 2**31 else np.int64
+    kind = index_type(indptr[-1], shape)
     return sp.csr_array((values[kept], columns[kept], indptr.astype(kind)), shape=shape)
 
 
@@ -129,6 +128,21 @@ def _keep_largest(
                 n += 1
         count[row] = n
     return count
+
+
+def index_type(n_entries: int, shape: tuple[int, int]) -> type[np.int32] | type[np.int64]:
+    """32 bits where they suffice for the indices of a sparse matrix: a third less memory.
+
+    scipy's products and sums take the wider of two index types, so one wide factor widens all.
+    """
+    return np.int32 if max(n_entries, *shape) < 2**31 else np.int64
+
+
+def narrow(matrix: sp.csr_array) -> sp.csr_array:
+    """The matrix with indices of `index_type`."""
+    kind = index_type(matrix.nnz, matrix.shape)
+    indices, start = matrix.indices.astype(kind, copy=False), matrix.indptr.astype(kind, copy=False)
+    return sp.csr_array((matrix.data, indices, start), shape=matrix.shape)
 
 
 def scale_rows(matrix: sp.csr_array, factor: npt.ArrayLike) -> sp.csr_array:
@@ -200,8 +214,5 @@ def prefixes(
     example, row = np.unique(every, return_inverse=True)
     shape = (len(example), n_items)
     x = largest(row, np.concatenate(columns), np.concatenate(values), shape)
-    y = sp.csr_array(
-        (np.ones(len(example), np.float32), kept.item[example], np.arange(len(example) + 1)),
-        shape=shape,
-    )
-    return x, y
+    ones, start = np.ones(len(example), np.float32), np.arange(len(example) + 1)
+    return x, narrow(sp.csr_array((ones, kept.item[example], start), shape=shape))

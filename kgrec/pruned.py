@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from numba import njit, prange
 
 from kgrec.errors import ShapeError
+from kgrec.history import index_type
 from kgrec.ridge import sift
 
 Floats = npt.NDArray[np.float32]
@@ -62,12 +63,11 @@ def pruned_product(
         values.append(value[kept])
         counts.append(count)
     indptr = np.cumsum(np.concatenate([[0], *counts]))
-    kind = np.int32 if indptr[-1] < 2**31 else np.int64
     return sp.csr_array(
         (
             np.concatenate([np.zeros(0, np.float32), *values]),
             np.concatenate([np.zeros(0, np.int32), *columns]),
-            indptr.astype(kind),
+            indptr.astype(index_type(indptr[-1], (n, m))),
         ),
         shape=(n, m),
     )

@@ -23,7 +23,7 @@ from kgrec.counts import (
     view_matrix,
     view_names,
 )
-from kgrec.history import scale_columns, scale_rows
+from kgrec.history import narrow, scale_columns, scale_rows
 from kgrec.interactions import Interactions
 from kgrec.network import DenseVectors
 from kgrec.ranker_config import RankerConfig
@@ -151,7 +151,7 @@ def own_block(name: str, evidence: Evidence, config: RankerConfig) -> sp.csr_arr
     mean = max(float(went_on.sum()) / max(float(met.sum()), 1e-9), 1e-9)
     rate = (went_on + 1) / (met + 1 / mean) / mean
     weight = own_weight(name, evidence.history, config)
-    return sp.diags_array((weight * rate**config.own_power).astype(np.float32), format="csr")
+    return narrow(sp.diags_array((weight * rate**config.own_power).astype(np.float32)).tocsr())
 
 
 def fit_ranker(

@@ -11,6 +11,7 @@ from numba import njit, prange
 
 from kgrec.engine import LOCAL, Engine
 from kgrec.errors import ShapeError
+from kgrec.history import index_type
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
@@ -63,7 +64,7 @@ def sparse_ridge(
     solved = dict(engine.map(_columns, blocks, (g, summands, diagonal, n_neighbours)))
     parts = list(zip(*(solved.pop(number) for number in range(len(blocks))), strict=True))
     weight, row, count = (np.concatenate(parts.pop(0)) for _ in range(3))
-    start = np.concatenate([[0], np.cumsum(count)])
+    start = np.concatenate([[0], np.cumsum(count)]).astype(index_type(len(weight), (n, n)))
     return sp.csr_array(sp.csc_array((weight, row, start), shape=(n, n)).tocsr())
 
 
