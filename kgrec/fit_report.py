@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from kgrec.interactions import Interactions
 from kgrec.item_index import ItemIndex, index_recall
 from kgrec.network import NetworkConfig
 from kgrec.progress import say
 from kgrec.ranker import Ranker
-from kgrec.split import Parts
 from kgrec.tune import Trial
 
 T = TypeVar("T")
@@ -40,7 +40,8 @@ def fit_report(
     index: ItemIndex,
     ranker: Ranker,
     network: NetworkConfig,
-    parts: Parts,
+    known: Interactions,
+    sizes: dict[str, int],
 ) -> dict[str, Any]:
     """JSON values for the manifest; measures index_recall where the index is not exact."""
     chosen = asdict(ranker.config)
@@ -49,7 +50,7 @@ def fit_report(
             chosen[f"network.{name}"] = getattr(network, name)
     recall = 1.0
     if not index.exact:
-        sample = parts.known.select(np.arange(min(1000, parts.known.n_users)))
+        sample = known.select(np.arange(min(1000, known.n_users)))
         recall = index_recall(index, ranker.item_vectors, ranker.user_vectors(sample))
         say(f"fit: the {index.kind} index finds {recall:.1%} of the exact top 100")
     off = _switched_off(ranker)
@@ -64,12 +65,7 @@ def fit_report(
         say("fit: chosen: " + ", ".join(f"{f} {chosen[f]}" for f in moved if f in chosen))
     return {
         "seconds": {stage: round(value, 2) for stage, value in clock.seconds.items()},
-        "interactions": {
-            "train": len(parts.train),
-            "validation": len(parts.validation),
-            "test": 0 if parts.test is None else len(parts.test),
-            "later": 0 if parts.later is None else len(parts.later),
-        },
+        "interactions": sizes,
         "index": {"kind": index.kind, "index_recall": recall},
         "chosen": chosen,
         "switched_off": off,

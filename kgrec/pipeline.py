@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from kgrec.config import Config
@@ -53,7 +54,7 @@ def fit(
     clock = Clock()
     with WorkFolder(out) as work:
         parts = parts or split(shop, config.split)
-        text = clock("text", lambda: embed_items(shop, parts.train, config.text, cache, engine))
+        text = clock("text", partial(embed_items, shop, parts.train, config.text, cache, engine))
 
         def learn(
             rows: Interactions, one: NetworkConfig, part: Interactions | None, begun: Parameters
@@ -90,8 +91,11 @@ def fit(
             trials += tried
             if some is parts:  # else it has not seen most users
                 begun = validation.dense.parameters
-            del evidence, validation
-        known = parts.known
+            del evidence, validation, some
+        known, test, later, cold, sizes = (
+            parts.known, parts.test, parts.later, parts.cold_items, parts.sizes
+        )  # fmt: skip
+        del parts  # the rows once more, which a large shop has no room for
         evidence = clock("counts", lambda: gather(known, shop.graph, text, ranking, engine))
         dense = popularity_vectors(evidence.degree)
         if network.enabled and ranking.dense_weight:
@@ -106,13 +110,13 @@ def fit(
             item_table=shop.item_table,
             graph=shop.graph,
             history=known,
-            held_out=parts.test,
-            later=parts.later,
-            cold_items=parts.cold_items,
+            held_out=test,
+            later=later,
+            cold_items=cold,
             ranker=ranker,
             index=index,
             config=replace(config, ranker=ranking, network=network),
-            fit_report=fit_report(clock, trials, index, ranker, network, parts),
+            fit_report=fit_report(clock, trials, index, ranker, network, known, sizes),
         )
         if out is not None:
             recommender.save(out)

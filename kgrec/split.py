@@ -68,6 +68,13 @@ class Parts:
         """Training and validation together: what a finished model may use."""
         return merge(self.train, self.validation)
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Rows of each part."""
+        names = ("train", "validation", "test", "later")
+        parts = (self.train, self.validation, self.test, self.later)
+        return {name: len(part or ()) for name, part in zip(names, parts, strict=True)}
+
 
 def split(shop: Shop, config: SplitConfig) -> Parts:
     """Cuts the interactions into training, validation and test parts.
