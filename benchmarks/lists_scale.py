@@ -1,6 +1,7 @@
 """Lists for many users, beside the bare matrix product and top-k in torch, and beside peers.
 
     python benchmarks/lists_scale.py --items 1000000 --size 128 [--users N] [--methods torch kgrec]
+    python benchmarks/lists_scale.py --items 1000000 --size 128 --device cuda
 
 Made vectors in ten thousand clusters, 20 items of history a user, k 100, what a user has had left
 out. Each method runs in a process of its own, in turn, and its clock runs from vectors in memory to
@@ -12,10 +13,17 @@ the last list:
   in the callers' ids, Parquet;
 - implicit: its `recommend` over all users, as arrays;
 - recbole: its `full_sort_topk` with its BPR, as arrays, where recbole is installed;
-- ivf: as kgrec, with an IVF index probed as far as index_recall 0.95 and 0.99 ask for.
+- ivf: as kgrec, with an IVF index probed as far as index_recall 0.95 and 0.99 ask for;
+- exact: `kgrec.exact` alone, users' vectors given, own items left out, lists as arrays;
+- bare: the matrix product alone, and a large copy within the device's memory.
 
-Writes users a second, their share of torch's in the same round, and peak memory to
-benchmarks/results/lists-ITEMS-SIZE.json.
+With `--device cuda` all but implicit and recbole compute there, and bare, torch, exact and kgrec
+are measured where no others are asked for; on the processor torch, kgrec, implicit and ivf.
+
+Writes the seconds of each round, the share of torch's speed in the same round, and peak memory to
+benchmarks/results/lists-ITEMS-SIZE.json (lists-ITEMS-SIZE-cuda.json). Where bare is measured, also
+the share of its product's speed and of its copy's bandwidth that each method reaches; the bytes of
+a method are the least that may pass: the items once a batch of users, each score written and read.
 """
 
 from __future__ import annotations
@@ -42,6 +50,8 @@ from kgrec.benchmark.made import commit, hardware
 
 RESULTS = Path(__file__).parent / "results"
 K, HISTORY, CLUSTERS, BATCH = 100, 20, 10_000, 1024
+COPIES = 20
+"""Of a gigabyte, to measure bandwidth."""
 RECALLS = (0.95, 0.99)
 Vectors = npt.NDArray[np.float32]
 Scene = tuple[Vectors, npt.NDArray[np.int64]]
@@ -71,19 +81,73 @@ def user_vectors(items: Vectors, had: npt.NDArray[np.int64]) -> Vectors:
     return summed / np.linalg.norm(summed, axis=1, keepdims=True)
 
 
-def torch_(made: Scene, _: Path) -> dict[str, float]:
+def torch_(made: Scene, _: Path, device: str) -> dict[str, float]:
     """The bare product and top-k."""
     import torch
 
     items, had = made
-    users = torch.from_numpy(user_vectors(items, had))
-    offered, own = torch.from_numpy(items).T, torch.from_numpy(had)
-    began = time.perf_counter()
+    users = torch.from_numpy(user_vectors(items, had)).to(device)
+    offered, own = torch.from_numpy(items).to(device).T, torch.from_numpy(had).to(device)
+    began = started(device)
     for begin in range(0, len(users), BATCH):
         scores = users[begin : begin + BATCH] @ offered
         scores.scatter_(1, own[begin : begin + BATCH], -torch.inf)
         torch.topk(scores, K, dim=1)
-    return {"seconds": time.perf_counter() - began}
+    return {"seconds": started(device) - began}
+
+
+def started(device: str) -> float:
+    """The time, once the device has done what it was told."""
+    import torch
+
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def bare(made: Scene, _: Path, device: str) -> dict[str, float]:
+    """The matrix product alone, and the bytes a second that a copy reads and writes."""
+    import torch
+
+    items, had = made
+    users = torch.from_numpy(user_vectors(items, had)).to(device)
+    offered = torch.from_numpy(items).to(device).T
+    scores = torch.empty((BATCH, len(items)), device=device)
+    torch.mm(users[:BATCH], offered, out=scores[: len(users[:BATCH])])  # set-up is not counted
+    began = started(device)
+    for begin in range(0, len(users), BATCH):
+        some = users[begin : begin + BATCH]
+        torch.mm(some, offered, out=scores[: len(some)])
+    seconds = started(device) - began
+    del scores
+    source = torch.ones(2**28, device=device)  # 1 GiB
+    copy = source.clone()
+    began = started(device)
+    for _ in range(COPIES):
+        copy.copy_(source)
+    copied = 2 * COPIES * source.nbytes / (started(device) - began)
+    return {"seconds": seconds, "bytes_a_second": copied}
+
+
+def exact(made: Scene, _: Path, device: str) -> dict[str, float]:
+    """The lists of `kgrec.exact`, as arrays."""
+    import torch
+
+    from kgrec.exact import ExactSearch
+
+    items, had = made
+    users, n = user_vectors(items, had), len(had)
+    seen = sp.csr_array(
+        (np.ones(had.size, np.float32), had.ravel(), np.arange(n + 1) * had.shape[1]),
+        shape=(n, len(items)),
+    )
+    search = ExactSearch(items, torch.device(device))
+    search.top_k(users[:BATCH], K, seen=seen[:BATCH])  # set-up is not counted
+    began = started(device)
+    for begin in range(0, n, BATCH):
+        rows = slice(begin, begin + BATCH)
+        search.top_k(users[rows], K, seen=seen[rows])
+    return {"seconds": started(device) - began}
 
 
 def recommender(made: Scene, **index: Any) -> Any:
@@ -126,11 +190,11 @@ def recommender(made: Scene, **index: Any) -> Any:
     )
 
 
-def kgrec(made: Scene, out: Path) -> dict[str, float]:
+def kgrec(made: Scene, out: Path, device: str) -> dict[str, float]:
     """The exact index."""
     from kgrec.lists import write_lists
 
-    model = recommender(made, kind="flat")
+    model = recommender(made, kind="flat", device=device)
     began = time.perf_counter()
     rows = write_lists(model, out / "lists.parquet", k=K)
     seconds = time.perf_counter() - began
@@ -139,13 +203,13 @@ def kgrec(made: Scene, out: Path) -> dict[str, float]:
     return {"seconds": seconds}
 
 
-def ivf(made: Scene, out: Path) -> dict[str, float]:
+def ivf(made: Scene, out: Path, device: str) -> dict[str, float]:
     """The IVF index, probed as far as each recall asks for, found on a thousand users."""
     from kgrec.item_index import index_recall
     from kgrec.lists import write_lists
 
     began = time.perf_counter()
-    model = recommender(made, kind="ivf")
+    model = recommender(made, kind="ivf", device=device)
     found = {"build_seconds": time.perf_counter() - began}
     queries = model.ranker.user_vectors(model.history.select(np.arange(min(1000, len(made[1])))))
     for wanted in RECALLS:
@@ -161,8 +225,8 @@ def ivf(made: Scene, out: Path) -> dict[str, float]:
     return found
 
 
-def implicit(made: Scene, _: Path) -> dict[str, float]:
-    """implicit's recommend for all users, own items left out."""
+def implicit(made: Scene, _: Path, _device: str) -> dict[str, float]:
+    """implicit's recommend for all users, own items left out, on the processor."""
     from implicit.cpu.als import AlternatingLeastSquares
 
     items, had = made
@@ -180,7 +244,7 @@ def implicit(made: Scene, _: Path) -> dict[str, float]:
     return {"seconds": time.perf_counter() - began}
 
 
-def recbole(made: Scene, _: Path) -> dict[str, float]:
+def recbole(made: Scene, _: Path, _device: str) -> dict[str, float]:
     """RecBole's full_sort_topk with its BPR, own items left out; its item 0 is a padding."""
     import torch
     from recbole.model.general_recommender.bpr import BPR
@@ -208,16 +272,36 @@ def recbole(made: Scene, _: Path) -> dict[str, float]:
     return {"seconds": time.perf_counter() - began}
 
 
-METHODS: dict[str, Callable[[Scene, Path], dict[str, float]]] = {
-    "torch": torch_, "kgrec": kgrec, "implicit": implicit, "recbole": recbole, "ivf": ivf
+METHODS: dict[str, Callable[[Scene, Path, str], dict[str, float]]] = {
+    "torch": torch_, "kgrec": kgrec, "implicit": implicit, "recbole": recbole, "ivf": ivf,
+    "exact": exact, "bare": bare,
 }  # fmt: skip
+USUAL = {"cpu": ["torch", "kgrec", "implicit", "ivf"], "cuda": ["bare", "torch", "exact", "kgrec"]}
+
+
+def shares(
+    rounds: list[dict[str, dict[str, float]]], args: argparse.Namespace
+) -> dict[str, dict[str, float]]:
+    """Of the bare product's speed and of the copy's bandwidth, medians over the rounds."""
+    batches = -(-args.users // BATCH)
+    least_bytes = 4 * args.items * (batches * args.size + 2 * args.users)
+    found: dict[str, dict[str, float]] = {"product": {}, "bandwidth": {}}
+    for method in args.methods:
+        if method in ("bare", "ivf") or "bare" not in args.methods:
+            continue
+        took = [(one["bare"], one[method]["seconds"]) for one in rounds]
+        product = median(bare["seconds"] / seconds for bare, seconds in took)
+        bandwidth = median(least_bytes / seconds / bare["bytes_a_second"] for bare, seconds in took)
+        found["product"][method] = round(product, 3)
+        found["bandwidth"][method] = round(bandwidth, 3)
+    return found
 
 
 def measure(method: str, args: argparse.Namespace) -> dict[str, float]:
     """What one method took in a process of its own."""
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, __file__, "--method", method, "--out", out]
-        for name in ("users", "items", "size"):
+        for name in ("users", "items", "size", "device"):
             command += [f"--{name}", str(getattr(args, name))]
         # implicit has threads of its own and asks for a BLAS without
         alone = {"OPENBLAS_NUM_THREADS": "1"} if method == "implicit" else {}
@@ -235,17 +319,16 @@ def main() -> None:
     parser.add_argument("--users", type=int, help="default: as many as take a minute or so")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=3)
-    ours = [name for name in METHODS if name != "recbole"]
-    parser.add_argument(
-        "--methods", nargs="+", choices=list(METHODS), default=ours,
-        help="default: all but recbole, which is not among our packages",
-    )  # fmt: skip
+    parser.add_argument("--device", choices=list(USUAL), default="cpu")
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), help="see above")
     parser.add_argument("--method", choices=list(METHODS), help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     args.users = args.users or max(1024, 10**12 // (args.items * args.size) // 1024 * 1024)
+    args.methods = args.methods or USUAL[args.device]
     if args.method:
-        found = METHODS[args.method](scene(args.users, args.items, args.size), args.out)
+        made = scene(args.users, args.items, args.size)
+        found = METHODS[args.method](made, args.out, args.device)
         print(json.dumps(found | {"peak_gib": round(own_peak_gib(), 2)}))
         return
     rounds = []
@@ -258,14 +341,22 @@ def main() -> None:
             method: round(
                 median(one["torch"]["seconds"] / one[method]["seconds"] for one in rounds), 3
             )
-            for method in args.methods if "torch" in args.methods and method != "ivf"
+            for method in args.methods
+            if "torch" in args.methods and method not in ("ivf", "bare")
         },
         "commit": commit(), "hardware": hardware(),
     }  # fmt: skip
+    if "bare" in args.methods:
+        result |= {f"share_of_{name}": found for name, found in shares(rounds, args).items()}
+    if args.device == "cuda":
+        import torch
+
+        result["hardware"]["gpu"] = torch.cuda.get_device_name()
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"lists-{args.items}-{args.size}.json"
+    where = "" if args.device == "cpu" else f"-{args.device}"
+    path = RESULTS / f"lists-{args.items}-{args.size}{where}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result["share_of_torch"], indent=1))
+    print(json.dumps({k: v for k, v in result.items() if k.startswith("share_of_")}, indent=1))
 
 
 if __name__ == "__main__":

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable
+from ctypes.util import find_library
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,6 +43,8 @@ TESTED: dict[str, tuple[str, str | None]] = {
     "threadpoolctl": ("3.8.0", "benchmark"),
 }
 _GIB = 1 << 30
+_GPU_BUILD = "faiss-gpu-cuvs"
+"""What the extra `gpu` brings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +148,9 @@ def _torch() -> list[Finding]:
         built = torch.version.cuda
         why = f"built for CUDA {built}, but no device answers" if built else "a build for the CPU"
         advice = "look at nvidia-smi: driver and build must fit" if built else ""
+        if not built and _has_driver():
+            why += ", though NVIDIA's driver is here"
+            advice = "to use the GPU: pip uninstall -y torch, then install a build for CUDA"
         return [*found, Finding("Accelerators", "torch GPU", "note", f"none: {why}", advice)]
     for at in range(torch.cuda.device_count()):
         device = torch.cuda.get_device_properties(at)
@@ -164,14 +171,55 @@ def _faiss() -> list[Finding]:
             "install one of kgrec[cpu] and kgrec[gpu]"
         )
         return [Finding("Accelerators", "faiss", "warning", what, advice)]
-    import faiss
+    try:
+        import faiss
+    except ImportError as error:  # as where a library of CUDA is missing or of another version
+        advice = f"pip install --force-reinstall {builds[0]}"
+        return [
+            Finding("Accelerators", "faiss", "missing", f"{what} does not load: {error}", advice)
+        ]
+    return _faiss_build(builds[0], what, int(faiss.get_num_gpus()))
 
-    gpus = int(faiss.get_num_gpus())
-    gpu_build = "gpu" in builds[0]
-    if gpu_build and not gpus:
-        advice = "look at nvidia-smi, or install kgrec[cpu] in its place"
-        return [Finding("Accelerators", "faiss", "warning", f"{what}, but no GPU answers", advice)]
-    return [Finding("Accelerators", "faiss", "ok", f"{what}, {gpus} GPUs")]
+
+def _faiss_build(build: str, what: str, gpus: int) -> list[Finding]:
+    """Whether the one build of faiss suits torch and the machine, and who ranks exact lists."""
+    import torch
+
+    cuda = torch.cuda.is_available()
+    where = "torch, on the GPU" if cuda else "FAISS, on the processor"
+    lists = Finding("Accelerators", "exact lists", "ok", f"ranked by {where}")
+    status: Status
+    built = _cuda_of(build)
+    theirs = (torch.version.cuda or "").partition(".")[0]
+    instead = f"pip uninstall -y {build}, then pip install 'kgrec[gpu]'"
+    if built and theirs and built != theirs:
+        status, advice = "warning", instead
+        if build == _GPU_BUILD:
+            advice = f"install a torch for CUDA {built}, or kgrec[cpu] in the place of {build}"
+        what += f", built for CUDA {built}, but torch for CUDA {theirs}"
+    elif "gpu" in build and not gpus:
+        status, advice = "warning", "look at nvidia-smi, or install kgrec[cpu] in its place"
+        what += ", but no GPU answers"
+    elif cuda and not gpus:
+        status, advice = "note", f"only IVF indexes would gain by a build for it: {instead}"
+        what += ", no GPU; torch ranks every item on the GPU in its place"
+    else:
+        status, advice = "ok", ""
+        what += f", {gpus} GPUs"
+    return [Finding("Accelerators", "faiss", status, what, advice), lists]
+
+
+def _cuda_of(build: str) -> str:
+    """The major version of CUDA that a package asks for; empty where it asks for none."""
+    for line in requires(build) or []:
+        found = re.match(r"nvidia-cuda-runtime(?:-cu(\d+)|.*[>=~]=\s*(\d+))", line)
+        if found:
+            return found[1] or found[2]
+    return ""
+
+
+def _has_driver() -> bool:
+    return bool(find_library("cuda")) or Path("/dev/nvidiactl").exists()
 
 
 def _text_model() -> list[Finding]:

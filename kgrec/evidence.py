@@ -94,17 +94,16 @@ def text_rows(
     Returns:
         (n_items, n_items) float32.
     """
-    from kgrec.item_index import load_faiss
+    from kgrec.item_index import exact_search
 
     n = len(text)
     unit = text / np.maximum(np.linalg.norm(text, axis=1, keepdims=True), 1e-12)
     unit = np.ascontiguousarray(unit, np.float32)
-    index = load_faiss().IndexFlatIP(unit.shape[1])
-    index.add(unit)
+    search = exact_search(unit)
     wanted = min(n_neighbours + 1, n)
     columns, values = [], []
     for begin in range(0, n, batch_size):
-        cosine, neighbour = index.search(unit[begin : begin + batch_size], wanted)
+        cosine, neighbour = search(unit[begin : begin + batch_size], wanted)
         columns.append(neighbour)
         values.append(np.maximum(cosine, 0))
     rows = sp.csr_array(

@@ -1,15 +1,27 @@
-"""The FAISS index over item vectors, by inner product."""
+"""The FAISS index over item vectors, by inner product, and what a GPU does in its place.
+
+On a GPU torch ranks every item, exactly and under any filter. FAISS's GPU indexes answer what an
+IVF index is for, without a filter: they take one and pass over it, so the index in memory, which
+always stays, answers with one. It is also what is saved.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from kgrec.errors import ConfigError, MissingExtraError, ShapeError
+from kgrec.device import cuda_driver, pick_device
+from kgrec.errors import ConfigError, ShapeError
+from kgrec.faiss_build import MOST_ON_GPU, GpuCopy, load_faiss, n_gpus, train
+from kgrec.progress import say
+
+if TYPE_CHECKING:
+    from kgrec.exact import ExactSearch
 
 Kind = Literal["auto", "flat", "ivf", "ivfpq", "hnsw"]
 Vectors = npt.NDArray[np.float32]
@@ -33,6 +45,9 @@ class IndexConfig:
     """Links of an item in `hnsw`."""
     ef_search: int = 256
     """Items that a search in `hnsw` keeps in view."""
+    device: str = "auto"
+    """Where lists are ranked: `auto` is the GPU where there is one; else what torch calls it
+    (`cpu`, `cuda:1`). `hnsw` is for the processor alone."""
 
     def __post_init__(self) -> None:
         if min(self.n_lists, self.n_probe) < 0 or min(self.pq_bytes, self.hnsw_links) < 1:
@@ -40,10 +55,27 @@ class IndexConfig:
 
 
 class ItemIndex:
-    """Item vectors that answer which of them have the largest inner product with a query."""
+    """Item vectors that answer which of them have the largest inner product with a query.
 
-    def __init__(self, index: Any, kind: Kind, n_items: int) -> None:
+    Args:
+        index: Of FAISS, in the processor's memory.
+        kind: Which one it is.
+        n_items: Items in it.
+        device: `IndexConfig.device`.
+        in_torch: Whether torch ranks every item wherever that is, a processor included.
+    """
+
+    def __init__(
+        self, index: Any, kind: Kind, n_items: int, device: str = "auto", in_torch: bool = False
+    ) -> None:
         self._index, self.kind, self.n_items = index, kind, n_items
+        self.device, self._in_torch = device, in_torch
+        self._gpu: GpuCopy | None = None
+        self._exact: tuple[Vectors, ExactSearch | None] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What lies on a GPU does not travel: whoever gets this asks for a GPU of its own.
+        return self.__dict__ | {"_gpu": None, "_exact": None}
 
     @property
     def exact(self) -> bool:
@@ -64,6 +96,8 @@ class ItemIndex:
     def n_probe(self, cells: int) -> None:
         if hasattr(self._index, "nprobe"):
             self._index.nprobe = cells
+            if self._gpu is not None and self._gpu.index is not None:
+                self._gpu.index.nprobe = cells
 
     @staticmethod
     def build(vectors: Vectors, config: IndexConfig) -> ItemIndex:
@@ -75,6 +109,7 @@ class ItemIndex:
 
         Raises:
             MissingExtraError: No build of faiss is installed.
+            ConfigError: The device is not here.
         """
         faiss = load_faiss()
         n, size = vectors.shape
@@ -98,9 +133,36 @@ class ItemIndex:
             index.nprobe = config.n_probe or max(1, n_lists // 8)
             index.cp.min_points_per_centroid = 1  # small shops are fine, no warning is needed
         data = np.ascontiguousarray(vectors, np.float32)
-        index.train(data)
+        train(faiss, index, data, config.device if kind in ("ivf", "ivfpq") else "cpu")
         index.add(data)
-        return ItemIndex(index, kind, n)
+        return ItemIndex(index, kind, n, config.device)
+
+    def brute_force(self, vectors: Vectors) -> ExactSearch | None:
+        """What ranks every item in torch, where that is to take the place of this index: on a GPU
+        it does so for an exact index, and for IVF where the installed faiss has no GPUs.
+
+        Args:
+            vectors: What the index was built from, (n_items, size) float32.
+
+        Raises:
+            ConfigError: The device is not here.
+        """
+        if self._exact is None or self._exact[0] is not vectors:
+            self._exact = vectors, self._brute_force(vectors)
+        return self._exact[1]
+
+    def _brute_force(self, vectors: Vectors) -> ExactSearch | None:
+        if self._in_torch:
+            from kgrec.exact import ExactSearch
+
+            return ExactSearch(vectors, pick_device(self.device, "index.device"))
+        faiss_has_gpus = n_gpus(load_faiss()) > 0
+        if self.kind == "hnsw" or (faiss_has_gpus and not self.exact):
+            return None
+        on_gpu = _on_gpu(vectors, self.device)
+        if on_gpu is not None and not faiss_has_gpus:
+            say(f"the installed faiss has no GPU: torch ranks every item on {on_gpu.device}")
+        return on_gpu
 
     def search(
         self, queries: Vectors, k: int, allowed: npt.NDArray[np.bool_] | None = None
@@ -134,6 +196,13 @@ class ItemIndex:
             else:
                 params = faiss.SearchParametersIVF(sel=selector, nprobe=self._index.nprobe)
         data = np.ascontiguousarray(queries, np.float32)
+        if allowed is None and max(wanted, self.n_probe) <= MOST_ON_GPU:
+            if self._gpu is None:
+                device = "cpu" if self.kind == "hnsw" else self.device
+                self._gpu = GpuCopy.of(faiss, self._index, device)
+            if self._gpu.index is not None:
+                scores, items = self._gpu.index.search(data, wanted)
+                return scores, items
         scores, items = self._index.search(data, wanted, params=params)
         return scores, items
 
@@ -142,10 +211,10 @@ class ItemIndex:
         load_faiss().write_index(self._index, str(path))
 
     @staticmethod
-    def load(path: Path, kind: Kind) -> ItemIndex:
-        """The index that `save` wrote."""
+    def load(path: Path, kind: Kind, device: str = "auto") -> ItemIndex:
+        """The index that `save` wrote; `device` as in `IndexConfig`."""
         index = load_faiss().read_index(str(path))
-        return ItemIndex(index, kind, int(index.ntotal))
+        return ItemIndex(index, kind, int(index.ntotal), device)
 
 
 def index_recall(index: ItemIndex, vectors: Vectors, queries: Vectors, k: int = 100) -> float:
@@ -157,32 +226,44 @@ def index_recall(index: ItemIndex, vectors: Vectors, queries: Vectors, k: int = 
         queries: (n, size).
         k: Length of the list compared.
     """
-    exact = ItemIndex.build(vectors, IndexConfig(kind="flat"))
-    _, truth = exact.search(queries, k)
+    exact = exact_search(vectors, index.device)
+    _, truth = exact(queries, k)
     _, found = index.search(queries, k)
     hits = [np.isin(t, f).mean() for t, f in zip(truth, found, strict=True)]
     return float(np.mean(hits)) if hits else 1.0
 
 
-def _divisor(size: int, wanted: int) -> int:
-    """The largest divisor of `size` that is at most `wanted`: PQ cuts vectors into equal parts."""
-    return max(part for part in range(1, min(wanted, size) + 1) if size % part == 0)
+def exact_search(
+    vectors: Vectors, device: str = "auto"
+) -> Callable[[Vectors, int], tuple[Vectors, npt.NDArray[np.int64]]]:
+    """Finds the rows of the largest inner products, without a filter, as `ItemIndex.search` does.
 
-
-def load_faiss() -> Any:
-    """The faiss module, set so that exact searches are fast.
+    Args:
+        vectors: (n, size) float32.
+        device: As in `IndexConfig`: torch searches on a GPU, else FAISS.
 
     Raises:
         MissingExtraError: No build of faiss is installed.
+        ConfigError: The device is not here.
     """
-    try:
-        import faiss
-    except ImportError:
-        raise MissingExtraError("faiss", "cpu", "the item index") from None
-    # An exact search is a product of matrices, block by block. Measured on a CPU: FAISS's own
-    # blocks of 4096 by 1024 take twice as long as these, and what it calls too small for a product
-    # (up to a thousand queries of 128 numbers) four times as long.
-    cvar = faiss.cvar
-    cvar.distance_compute_blas_query_bs, cvar.distance_compute_blas_database_bs = 1024, 8192
-    cvar.distance_compute_blas_threshold = min(cvar.distance_compute_blas_threshold, 4096)
-    return faiss
+    on_gpu = _on_gpu(vectors, device)
+    if on_gpu is not None:
+        return on_gpu.search
+    return ItemIndex.build(vectors, IndexConfig(kind="flat", device=device)).search
+
+
+def _on_gpu(vectors: Vectors, device: str) -> ExactSearch | None:
+    """What ranks these vectors on a GPU; None where the device is, or `auto` finds, no GPU."""
+    if device == "cpu" or (device == "auto" and not cuda_driver()):
+        return None
+    where = pick_device(device, "index.device")
+    if where.type != "cuda":
+        return None
+    from kgrec.exact import ExactSearch
+
+    return ExactSearch(vectors, where)
+
+
+def _divisor(size: int, wanted: int) -> int:
+    """The largest divisor of `size` that is at most `wanted`: PQ cuts vectors into equal parts."""
+    return max(part for part in range(1, min(wanted, size) + 1) if size % part == 0)

@@ -19,10 +19,12 @@ from kgrec.artefact import (
     write_folder,
 )
 from kgrec.config import Config
+from kgrec.device import is_here
 from kgrec.errors import ArtefactError
 from kgrec.graph import KnowledgeGraph
 from kgrec.item_index import ItemIndex
 from kgrec.network import DenseVectors
+from kgrec.progress import say
 from kgrec.ranker import Ranker, offered
 from kgrec.recommender import Recommender
 from kgrec.stored_parts import about_relations, load_relations, load_rows, save_relations, save_rows
@@ -131,10 +133,19 @@ def _read(path: Path, manifest: Mapping[str, Any]) -> Recommender:
             popularity=sparse["popularity"],
             views=tuple(manifest["views"]),
         ),
-        index=ItemIndex.load(path / "items.faiss", manifest["index_kind"]),
+        index=ItemIndex.load(path / "items.faiss", manifest["index_kind"], _device(config)),
         config=config,
         fit_report=manifest["fit_report"],
     )
+
+
+def _device(config: Config) -> str:
+    """`index.device`, or `auto` where a model comes from a machine that had another one."""
+    device = config.index.device
+    if is_here(device):
+        return device
+    say(f"index.device of the model is {device}, which is not here; auto takes its place")
+    return "auto"
 
 
 def _dense(path: Path) -> DenseVectors:

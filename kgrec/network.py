@@ -91,6 +91,8 @@ class NetworkConfig:
     """Epochs without a better validation nDCG before training stops."""
     validation_users: int = 4000
     """Users at most that early stopping looks at."""
+    device: str = "auto"
+    """Where it is trained: `auto` is the GPU where there is one; else what torch calls it."""
     seed: int = 7
     """Of everything random here."""
 

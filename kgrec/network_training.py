@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -14,6 +12,7 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
+from kgrec.device import pick_device, product_precision
 from kgrec.errors import DataError, ShapeError
 from kgrec.graph import KnowledgeGraph
 from kgrec.interactions import Interactions
@@ -68,6 +67,7 @@ def train_network(
             spectral start.
 
     Raises:
+        ConfigError: `network.device` is not here.
         DataError: No user has two distinct items, so there is nothing to predict.
         ShapeError: Text, graph and interactions are about different numbers of items.
     """
@@ -110,7 +110,7 @@ class _Trainer:
     ) -> None:
         self.examples, self.graph, self.config = examples, graph, config
         self.validation = validation
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = pick_device(config.device, "network.device")
         self.fingerprint = _fingerprint(
             examples, graph, text, config, validation, self.device, begun
         )
@@ -150,7 +150,7 @@ class _Trainer:
         what = f"network, epoch {self.epoch + 1} of {self.config.epochs}"
         n_batches = self.examples.n_batches()
         batches = track(self.examples.batches(generator), what, n_batches, "step")
-        with _short_products():
+        with product_precision("medium"):
             for at, batch in enumerate(batches):
                 done = (self.epoch + at / n_batches) / self.config.epochs
                 loss = batch_loss(self.steps, batch, self.negatives, torch_generator)
@@ -214,17 +214,6 @@ class _Trainer:
 
     def _parameters(self) -> dict[str, Tensor]:
         return {name: value.detach() for name, value in self.module.named_parameters()}
-
-
-@contextmanager
-def _short_products() -> Iterator[None]:
-    """Lets products of matrices round their factors to bfloat16 where the machine gains by it."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 def _in_a_file(tensor: Tensor) -> Tensor:

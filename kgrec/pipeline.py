@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kgrec.config import Config
 from kgrec.counts import gather
+from kgrec.device import pick_device
 from kgrec.engine import LOCAL, Engine
 from kgrec.fit_report import Clock, fit_report
 from kgrec.interactions import Interactions
@@ -51,6 +52,8 @@ def fit(
         KgrecError: The data or an option does not allow it; nothing half-written is left.
     """
     config = (config or Config()).seeded()
+    for stage in ("text", "network", "index"):  # told now, not when its turn has come
+        pick_device(getattr(config, stage).device, f"{stage}.device")
     clock = Clock()
     with WorkFolder(out) as work:
         parts = parts or split(shop, config.split)

@@ -245,12 +245,12 @@ class RelationLayer(MessagePassing):  # type: ignore[misc]
             if edges.gates_sources:
                 return edges.mean.added(x, x.index_select(0, edges.node) * gate)
             return x.index_add(0, edges.node, (edges.mean @ x) * gate)
-        edge_index = torch.from_numpy(np.stack([edges.source, edges.target]))
+        edge_index = torch.from_numpy(np.stack([edges.source, edges.target])).to(x.device)
         passed: Tensor = self.propagate(
             edge_index,
             x=x,
-            weight=torch.from_numpy(edges.weight),
-            relation=torch.from_numpy(edges.relation),
+            weight=torch.from_numpy(edges.weight).to(x.device),
+            relation=torch.from_numpy(edges.relation).to(x.device),
         )
         return x + passed
 

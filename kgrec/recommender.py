@@ -93,10 +93,14 @@ class Recommender:
     def _retrieve(
         self, query: Vectors, sparse: sp.csr_array, seen: sp.csr_array, may: Mask, k: int
     ) -> TopK:
-        """Asks the index for more until nothing that it kept back could enter a list."""
+        """Asks the index for more until nothing that it kept back could enter a list; a GPU
+        scores every item instead."""
         vectors = self.ranker.item_vectors
         n_allowed = int(may.sum())
         selector = may if n_allowed < len(may) else None
+        exact = self.index.brute_force(vectors)
+        if exact is not None:
+            return exact.top_k(query, k, sparse, seen, selector)
         wanted = min(k + int(np.diff(seen.indptr).max(initial=0)) + 64, len(may))
         found = np.full((len(query), k), -1, np.int32)
         scores = np.full((len(query), k), -np.inf, np.float32)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from kgrec.atomic import claim, disk_space, replace_folder
+from kgrec.device import pick_device
 from kgrec.engine import LOCAL, Engine
 from kgrec.errors import ConfigError, KgrecError
 from kgrec.progress import track
@@ -68,7 +69,8 @@ class TextEncoder:
         Raises:
             MissingExtraError: transformers or the default model's package is not installed.
             KgrecError: The folder or hub name cannot be read, or the default's weights are altered.
-            ConfigError: `max_length` is more than the model has positions for.
+            ConfigError: `max_length` is more than the model has positions for, or the device is not
+                here.
         """
         folder = find_model(name)
         with quiet_transformers() as transformers:
@@ -88,7 +90,7 @@ class TextEncoder:
                 f"text.max_length is {max_length}, but {folder.name} reads at most "
                 f"{min(positions, tokenizer.model_max_length)} tokens; set text.max_length to that"
             )
-        where = _device(device)
+        where = pick_device(device, "text.device")
         return TextEncoder(
             model=model.to(where).eval(),
             tokenizer=tokenizer,
@@ -232,12 +234,6 @@ def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[npt.NDArray[
         stop = start + max(1, batch_tokens // lengths[order[start]])
         yield order[start:stop]
         start = stop
-
-
-def _device(device: str) -> torch.device:
-    if device != "auto":
-        return torch.device(device)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _dtype(precision: Precision, device: torch.device) -> torch.dtype:

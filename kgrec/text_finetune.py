@@ -208,7 +208,8 @@ def trainable(model: Any, config: TextConfig) -> Any:
         target_modules="all-linear",
         exclude_modules=r".*pooler.*",
     )
-    with torch.random.fork_rng([]), warnings.catch_warnings():
+    devices = [model.device] if model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices), warnings.catch_warnings():
         # peft asks transformers for what the latter has renamed; nothing a caller could mend
         warnings.filterwarnings("ignore", category=FutureWarning, message=".*deprecated")
         torch.manual_seed(config.seed)  # the adapters' start is drawn

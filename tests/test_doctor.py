@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
+import torch
 
 from kgrec import doctor
 from kgrec.doctor import TESTED, Diagnosis, Finding, diagnose
@@ -33,6 +35,64 @@ def test_both_faiss_builds_are_a_conflict(monkeypatch: pytest.MonkeyPatch) -> No
     (finding,) = doctor._faiss()
     assert finding.status == "warning"
     assert "pip uninstall -y faiss-cpu faiss-gpu-cuvs" in finding.advice
+
+
+CUVS = ["numpy>=1.25", "nvidia-cublas<14,>=13.2", "nvidia-cuda-runtime<14,>=13.2"]
+CU12 = ["numpy", "nvidia-cuda-runtime-cu12>=12.1.105", "nvidia-cublas-cu12"]
+
+
+@pytest.mark.parametrize(
+    ("build", "asks_for", "cuda", "gpus", "status", "words", "advice"),
+    [
+        ("faiss-gpu-cuvs", CUVS, "13.0", 1, "ok", "1 GPUs", ""),
+        ("faiss-gpu-cu12", CU12, "13.0", 1, "warning", "CUDA 12, but torch for CUDA 13", "[gpu]"),
+        ("faiss-gpu-cuvs", CUVS, "12.8", 1, "warning", "CUDA 13, but torch for CUDA 12", "CUDA 13"),
+        ("faiss-gpu-cuvs", CUVS, "13.0", 0, "warning", "but no GPU answers", "nvidia-smi"),
+        ("faiss-gpu-cuvs", CUVS, None, 0, "warning", "but no GPU answers", "[cpu]"),
+        ("faiss-cpu", None, "13.0", 0, "note", "torch ranks every item on the GPU", "[gpu]"),
+        ("faiss-cpu", ["numpy"], None, 0, "ok", "0 GPUs", ""),
+    ],
+)
+def test_builds_that_do_not_suit_each_other_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+    build: str,
+    asks_for: list[str] | None,
+    cuda: str | None,
+    gpus: int,
+    status: str,
+    words: str,
+    advice: str,
+) -> None:
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda is not None)
+    monkeypatch.setattr(doctor, "requires", lambda name: asks_for)
+    finding, lists = doctor._faiss_build(build, f"{build} 1.0", gpus)
+    assert (finding.status, lists.status) == (status, "ok")
+    assert words in finding.found
+    assert advice in finding.advice
+    assert bool(advice) == bool(finding.advice)
+    assert ("on the GPU" in lists.found) == (cuda is not None)
+
+
+def test_a_faiss_that_does_not_load_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "packages_distributions", lambda: {"faiss": ["faiss-gpu-cuvs"]})
+    monkeypatch.setattr(doctor, "version", lambda name: "1.0")
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    (finding,) = doctor._faiss()
+    assert finding.status == "missing"
+    assert "does not load" in finding.found
+    assert finding.advice == "pip install --force-reinstall faiss-gpu-cuvs"
+
+
+@pytest.mark.parametrize("driver", [True, False])
+def test_a_torch_for_the_processor_beside_a_driver_is_told(
+    monkeypatch: pytest.MonkeyPatch, driver: bool
+) -> None:
+    monkeypatch.setattr(torch.version, "cuda", None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(doctor, "_has_driver", lambda: driver)
+    found = doctor._torch()[-1]
+    assert ("driver is here" in found.found) == driver == bool(found.advice)
 
 
 def test_no_faiss_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
