@@ -124,12 +124,13 @@ class ItemIndex:
             index = faiss.IndexHNSWFlat(size, config.hnsw_links, metric)
             index.hnsw.efSearch = config.ef_search
         else:
-            coarse = faiss.IndexFlatIP(size)
             if kind == "ivf":
-                index = faiss.IndexIVFFlat(coarse, size, n_lists, metric)
+                index = faiss.IndexIVFFlat(faiss.IndexFlatIP(size), size, n_lists, metric)
             else:
-                parts = _divisor(size, config.pq_bytes)
-                index = faiss.IndexIVFPQ(coarse, size, n_lists, parts, 8, metric)
+                parts = min(config.pq_bytes, size)
+                vectors = _padded(vectors, size + -size % parts)
+                coarse = faiss.IndexFlatIP(vectors.shape[1])
+                index = faiss.IndexIVFPQ(coarse, vectors.shape[1], n_lists, parts, 8, metric)
             index.nprobe = config.n_probe or max(1, n_lists // 8)
             index.cp.min_points_per_centroid = 1  # small shops are fine, no warning is needed
         data = np.ascontiguousarray(vectors, np.float32)
@@ -180,8 +181,9 @@ class ItemIndex:
         Raises:
             ShapeError: A query has another size than the items.
         """
-        if queries.ndim != 2 or queries.shape[1] != self._index.d:
-            raise ShapeError(f"queries have shape {queries.shape}, items have size {self._index.d}")
+        size, padding = self._index.d, self._index.pq.M - 1 if self.kind == "ivfpq" else 0
+        if queries.ndim != 2 or not size - padding <= queries.shape[1] <= size:
+            raise ShapeError(f"queries have shape {queries.shape}, items have size {size}")
         faiss = load_faiss()
         wanted = min(k, self.n_items)
         params = None
@@ -195,7 +197,7 @@ class ItemIndex:
                 params = faiss.SearchParameters(sel=selector)
             else:
                 params = faiss.SearchParametersIVF(sel=selector, nprobe=self._index.nprobe)
-        data = np.ascontiguousarray(queries, np.float32)
+        data = _padded(queries, size)
         if allowed is None and max(wanted, self.n_probe) <= MOST_ON_GPU:
             if self._gpu is None:
                 device = "cpu" if self.kind == "hnsw" else self.device
@@ -264,6 +266,8 @@ def _on_gpu(vectors: Vectors, device: str) -> ExactSearch | None:
     return ExactSearch(vectors, where)
 
 
-def _divisor(size: int, wanted: int) -> int:
-    """The largest divisor of `size` that is at most `wanted`: PQ cuts vectors into equal parts."""
-    return max(part for part in range(1, min(wanted, size) + 1) if size % part == 0)
+def _padded(vectors: Vectors, size: int) -> Vectors:
+    """Vectors with zeros up to a size: PQ cuts them into equal parts."""
+    if missing := size - vectors.shape[1]:
+        vectors = np.pad(vectors, ((0, 0), (0, missing)))
+    return np.ascontiguousarray(vectors, np.float32)

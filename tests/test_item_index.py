@@ -49,6 +49,15 @@ def test_auto_compresses_what_does_not_fit() -> None:
     assert small.kind == "ivfpq"
 
 
+def test_a_size_that_bytes_do_not_divide_is_coded_as_well() -> None:
+    items, queries = vectors(4000, size=17), vectors(50, size=17, seed=2)
+    config = IndexConfig(kind="ivfpq", n_lists=4, n_probe=4, pq_bytes=8)
+    odd = index_recall(ItemIndex.build(items, config), items, queries, k=10)
+    items, queries = items[:, :16].copy(), queries[:, :16].copy()
+    even = index_recall(ItemIndex.build(items, config), items, queries, k=10)
+    assert odd > 0.8 * even > 0.3
+
+
 def test_a_query_of_another_size_is_refused() -> None:
     with pytest.raises(ShapeError, match="size 16"):
         ItemIndex.build(vectors(), IndexConfig()).search(vectors(2, size=8), 3)
