@@ -72,26 +72,26 @@ def block_of(name: str, evidence: Evidence, config: RankerConfig) -> sp.csr_arra
     if name == "last":
         out = np.asarray(evidence.follows.sum(axis=1)).ravel()
         return scale_rows(evidence.follows, 1 / (out + max(config.last_shrink, 1e-6)))
-    if name == "history":
-        gram, _ = pairs(name, evidence, config)
-        left, right = gram, [gram]  # such a product is its own transpose
-        if config.sequence_weight and evidence.history.ordered:
-            before, after = sequence_pairs(evidence, config)
-            left = gram + _times(config.sequence_weight, before)
-            right.append(_times(config.sequence_weight, after).T.tocsr())
-        return _ridge_block(left, right, evidence, config, evidence.degree)
     gram, cross = pairs(name, evidence, config)
-    return _ridge_block(gram, [cross.T.tocsr()], evidence, config, gram.diagonal())
+    if name != "history":
+        return _ridge_block([gram], [cross.T.tocsr()], evidence, config, gram.diagonal())
+    left, right = [gram], [gram]  # such a product is its own transpose
+    if config.sequence_weight and evidence.history.ordered:
+        before, after = sequence_pairs(evidence, config)
+        left.append(_times(config.sequence_weight, before))
+        right.append(_times(config.sequence_weight, after).T.tocsr())
+    return _ridge_block(left, right, evidence, config, evidence.degree)
 
 
 def _ridge_block(
-    left: sp.csr_array,
+    left: list[sp.csr_array],
     right: list[sp.csr_array],
     evidence: Evidence,
     config: RankerConfig,
     degree: npt.NDArray[np.float32],
 ) -> sp.csr_array:
-    """The ridge with what is known beside the interactions as rows more; see `sparse_ridge`."""
+    """The ridge of G and C^T, given as summands, with what is known beside the interactions as rows
+    more."""
     rows = [
         _times(weight, matrix)
         for weight, matrix in (
@@ -103,11 +103,12 @@ def _ridge_block(
     ]
     if rows:
         added = sum(rows[1:], start=rows[0])
-        left, right = left + added, [*right, added]
+        left, right = [*left, added], [*right, added]
+    gram = sum(left[1:], start=left[0])
     penalty = config.ridge * np.maximum(degree, 1) ** config.degree_power
     n_ridges = 1 + len(others(evidence.history))
     most = min(config.n_neighbours, max(MOST_WEIGHTS // (n_ridges * len(degree)), 1))
-    block = sparse_ridge(left.tocsr(), right, penalty, most, evidence.engine)
+    block = sparse_ridge(gram.tocsr(), right, penalty, most, evidence.engine)
     return scale_columns(block, np.maximum(evidence.degree, 1) ** -config.output_power)
 
 
