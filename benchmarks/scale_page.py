@@ -178,18 +178,18 @@ def estimates() -> Iterator[Piece]:
     if not path.is_file():
         return
     found: Mapping[str, Any] = json.loads(path.read_text())
-    rows = [
-        [one["command"], one["data"], one["what"], _short(one["estimate_gib"]),
-         _short(one["truth_gib"]), _short(one["estimate_gib"] / one["truth_gib"])]
-        for one in found["rows"]
-    ]  # fmt: skip
-    yield Grid(("command", "data", "what", "estimate GiB", "truth GiB", "ratio"), rows)
-    points = {
-        command: [("", one["truth_gib"], one["estimate_gib"] / one["truth_gib"])
-                  for one in found["rows"] if one["command"] == command]
-        for command in dict.fromkeys(one["command"] for one in found["rows"])
-    }  # fmt: skip
-    yield Scatter(points, ("truth, GiB", "estimate / truth"), "Estimates: 0.7 to 1.3 was asked")
+    rows, points = list[list[object]](), dict[str, list[tuple[str, float, float]]]()
+    for name, of in found.items():
+        for command in ("prepare", "fit", "recommend"):
+            for what in ("memory", "disk"):
+                one = of[command][what]
+                rows.append([name, command, what, one["estimate_mib"], one["truth_mib"],
+                             _short(one["ratio"])])  # fmt: skip
+                if what == "memory":
+                    point = (name, one["truth_mib"] / 1024, one["ratio"])
+                    points.setdefault(command, []).append(point)
+    yield Grid(("rows", "command", "what", "estimate MiB", "truth MiB", "ratio"), rows)
+    yield Scatter(points, ("truth, GiB", "estimate / truth"), "Memory: 0.7 to 1.3 was asked")
 
 
 def page() -> tuple[list[Part], str]:

@@ -15,6 +15,8 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, req
 from pathlib import Path
 from typing import Any, Literal
 
+from kgrec.machine import total_memory
+
 Status = Literal["ok", "note", "warning", "missing"]
 
 # Package -> (version the tests ran with, extra that brings it; None: kgrec does not run without).
@@ -254,27 +256,13 @@ def _machine() -> list[Finding]:
 
 
 def _memory() -> Finding:
-    total = _total_memory()
+    total = total_memory()
     if total is None:
         return Finding("Machine", "memory", "note", "unknown on this system")
     what = f"{total / _GIB:.1f} GiB"
     if total < 4 * _GIB:
         return Finding("Machine", "memory", "warning", what, "kgrec demo needs up to 6 GiB")
     return Finding("Machine", "memory", "ok", what)
-
-
-def _total_memory() -> int | None:
-    """Bytes that this process may use: the machine's, or less where a container sets a limit."""
-    try:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return None
-    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            total = min(total, int(Path(limit).read_text(encoding="ascii")))
-        except (OSError, ValueError):
-            continue  # no such limit, or "max"
-    return total
 
 
 def _disk(name: str, folder: Path) -> Finding:

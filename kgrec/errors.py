@@ -6,6 +6,7 @@
     ├── ConfigError             an option: an unknown key, a value out of range; exit code 2
     ├── ShapeError              arrays whose shapes do not fit together
     ├── UnknownIdError          a user or an item that the model or the shop does not know
+    ├── TooLargeError           a command needs more memory or disk than can be had
     ├── ArtefactError           a model folder that is missing, altered, truncated or too new
     └── MissingExtraError       a package of an optional extra is not installed
 
@@ -48,6 +49,10 @@ class ShapeError(KgrecError):
 
 class UnknownIdError(KgrecError):
     """A user or item id that is not in the vocabulary."""
+
+
+class TooLargeError(KgrecError):
+    """A command needs more memory or disk than can be had; the message says what would fit."""
 
 
 class ArtefactError(KgrecError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -52,6 +53,29 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         help="this process (local, the default), or workers of the Ray cluster at $RAY_ADDRESS, "
         "without which one worker a core of this machine (ray)",
     )  # fmt: skip
+
+
+def add_budget(parser: argparse.ArgumentParser) -> None:
+    """Adds `--memory-budget`."""
+    parser.add_argument(
+        "--memory-budget", type=size_in_bytes, metavar="SIZE",
+        help="memory that this may take (20GiB, 20000MB): options are chosen so that it fits, and "
+        "said",
+    )  # fmt: skip
+
+
+def size_in_bytes(text: str) -> int:
+    """An argument that is a size: `20GiB`, `20G` (the same), `20000MB`.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none, or not above 0.
+    """
+    found = re.fullmatch(r"([0-9]+\.?[0-9]*)\s*([KMGT]?)(i?)(B?)", text.strip(), re.IGNORECASE)
+    if found is None or not float(found[1]):
+        raise argparse.ArgumentTypeError(f"'{text}' is no size; write 20GiB, 20G or 20000MB")
+    power = " KMGT".index(found[2].upper() or " ")
+    binary = found[3] or not found[4]
+    return max(int(float(found[1]) * (1024 if binary else 1000) ** power), 1)
 
 
 def open_engine(name: str) -> AbstractContextManager[Engine]:

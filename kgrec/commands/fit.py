@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from kgrec.commands.common import (
     DEBUG,
     Commands,
+    add_budget,
     add_data,
     add_engine,
     add_json,
@@ -21,6 +22,7 @@ from kgrec.commands.common import (
 )
 
 if TYPE_CHECKING:
+    from kgrec.config import Config
     from kgrec.engine import Engine
     from kgrec.recommender import Recommender
     from kgrec.shop import Shop
@@ -54,6 +56,7 @@ def add(commands: Commands) -> None:
         help="where text embeddings are kept between fits (default: $KGREC_CACHE, else a folder "
         "kgrec in your cache folder)",
     )  # fmt: skip
+    add_budget(parser)
     add_engine(parser)
     add_json(parser)
     parser.set_defaults(run=run)
@@ -86,8 +89,27 @@ def _fit(args: argparse.Namespace, engine: Engine) -> tuple[Shop, Recommender]:
     config = Config.from_toml(args.config, _overrides(args))
     rejects = config.load.reject_file or f"{args.out}-rejected.tsv"
     shop = load(args.data, args.schema, replace(config.load, reject_file=rejects))
+    config = _that_fits(shop, config, args)
     cache = args.cache or default_cache()
     return shop, fit(shop, config, out=args.out, cache=cache, engine=engine)
+
+
+def _that_fits(shop: Shop, config: Config, args: argparse.Namespace) -> Config:
+    """The configuration, or one within the budget; refused where the machine has too little."""
+    from kgrec.estimate import ShopSizes
+    from kgrec.estimate_choice import Room, choose, fit_options
+
+    sizes = ShopSizes.of(shop, config)
+    chosen = choose(
+        "fit",
+        Room.here(args.out, args.memory_budget),
+        sizes.estimate(config),
+        fit_options(config),
+        lambda option: sizes.estimate(option[1]),
+        lambda option: option[0],
+        may_choose=args.memory_budget is not None,
+    )
+    return config if chosen is None else chosen[1]
 
 
 def _overrides(args: argparse.Namespace) -> list[str]:

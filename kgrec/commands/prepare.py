@@ -36,6 +36,8 @@ def run(args: argparse.Namespace) -> None:
     from kgrec.artefact import SHOP, check_replaceable
     from kgrec.atomic import claim
     from kgrec.config import Config
+    from kgrec.estimate_choice import Room, refuse
+    from kgrec.estimate_tables import estimate_prepare
     from kgrec.loading import load
     from kgrec.schema import Schema
 
@@ -49,6 +51,7 @@ def run(args: argparse.Namespace) -> None:
         if shop_folder.is_made_of(args.out, what):
             show(f"{args.out} was made of these files already")
             return
+        refuse("prepare", Room.here(args.out), estimate_prepare(data, schema))
         rejects = config.reject_file or f"{args.out}-rejected.tsv"
         shop = load(data, schema, replace(config, reject_file=rejects))
         shop_folder.save(shop, args.out, what)

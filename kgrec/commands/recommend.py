@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from kgrec.commands.common import (
     DEBUG,
     Commands,
+    add_budget,
     add_engine,
     add_json,
     add_model,
@@ -71,6 +72,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--keep-seen", action="store_true", help="lists may hold what the user has had"
     )
+    add_budget(parser)
     add_engine(parser)
     add_json(parser)
     parser.set_defaults(run=run)
@@ -90,11 +92,36 @@ def run(args: argparse.Namespace) -> None:
             "--out DIR"
         )
     with open_engine(args.engine) as engine:
+        n_at_once = _that_fits(args)
         recommender = load_model(args.model)
         if args.history is not None:
             _for_history(recommender, args)
         else:
-            _for_users(recommender, args, engine)
+            _for_users(recommender, args, engine, n_at_once)
+
+
+def _that_fits(args: argparse.Namespace) -> int | None:
+    """Users to rank at once, None for as many as usual; refused where memory is short."""
+    from kgrec.errors import ArtefactError
+    from kgrec.estimate import estimate_lists, list_shape
+    from kgrec.estimate_choice import Room, choose
+    from kgrec.topk import batch_size
+
+    try:
+        shape = list_shape(args.model)
+    except ArtefactError:
+        return None  # whoever loads it says what is amiss
+    some = 1 if args.history is not None else len(args.user) if args.user else None
+    sizes, usual = [16 * 4**step for step in range(4, -1, -1)], batch_size(shape.n_items)
+    return choose(
+        "recommend",
+        Room.here(args.out, args.memory_budget),
+        estimate_lists(shape, args.k, n_users=some),
+        [size for size in sizes if size < usual and args.out is not None],
+        lambda size: estimate_lists(shape, args.k, n_users=some, batch=size),
+        lambda size: f"--memory-budget, with which {size} users are ranked at once",
+        may_choose=args.memory_budget is not None,
+    )
 
 
 def _for_history(recommender: Recommender, args: argparse.Namespace) -> None:
@@ -117,7 +144,9 @@ def _for_history(recommender: Recommender, args: argparse.Namespace) -> None:
         write_table(args.out, pl.from_pandas(lists))
 
 
-def _for_users(recommender: Recommender, args: argparse.Namespace, engine: Engine) -> None:
+def _for_users(
+    recommender: Recommender, args: argparse.Namespace, engine: Engine, n_at_once: int | None
+) -> None:
     from kgrec.lists import list_table, write_lists
 
     options = {
@@ -135,6 +164,7 @@ def _for_users(recommender: Recommender, args: argparse.Namespace, engine: Engin
         recommender,
         args.out,
         shards=args.shards,
+        batch_size=n_at_once,
         model_hash=_model_hash(args.model),
         engine=engine,
         **options,
