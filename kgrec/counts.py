@@ -12,7 +12,6 @@ import scipy.sparse as sp
 from kgrec.engine import LOCAL, Engine
 from kgrec.evidence import (
     MOST_COUNTED,
-    MOST_PAIRS,
     attribute_rows,
     cut,
     relation_rows,
@@ -59,7 +58,9 @@ def gather(
 ) -> Evidence:
     """What the sparse block is solved from, but for the pairs, which are counted when asked for."""
     x = history_matrix(history, max_items=config.max_history)
-    attributes, relations = attribute_rows(graph), relation_rows(graph)
+    attributes, relations = (
+        made(graph, most_pairs=config.most_pairs) for made in (attribute_rows, relation_rows)
+    )
     return Evidence(
         history=history,
         degree=np.bincount(x.indices, minlength=history.n_items).astype(np.float32),
@@ -105,19 +106,19 @@ def sequence_pairs(evidence: Evidence, config: RankerConfig) -> tuple[sp.csr_arr
 
 
 def _counted(x: sp.csr_array, y: sp.csr_array, config: RankerConfig) -> sp.csr_array:
-    """X^T Y; where it may have more than `MOST_PAIRS` entries, only each column's best.
+    """X^T Y; where it may have more than `most_pairs` entries, only each column's best.
 
     Of column j the ridge takes the rows of the largest C_ij^2 / (G_ii + penalty_i); four times as
     many as it may take are kept, or as many as fit.
     """
     n = x.shape[1]
     work = int(np.diff(x.indptr).astype(np.int64) @ np.diff(y.indptr))
-    if min(work, n * n) <= MOST_PAIRS:
+    if min(work, n * n) <= config.most_pairs:
         return _product(x.T, y)
     squares = np.bincount(x.indices, x.data.astype(np.float64) ** 2, minlength=n)
     users = np.bincount(x.indices, minlength=n)
     scale = 1 / (squares + config.ridge * np.maximum(users, 1) ** config.degree_power)
-    most = int(np.clip(MOST_PAIRS // n, 1, 4 * config.n_neighbours))
+    most = int(np.clip(config.most_pairs // n, 1, 4 * config.n_neighbours))
     best = sp.csr_array(pruned_product(sp.csr_array(y.T.tocsr()), x, scale, most).T.tocsr())
     return sp.csr_array(best.maximum(best.T)) if y is x else best
 

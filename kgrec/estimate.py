@@ -82,7 +82,7 @@ class ShopSizes:
 
     def _counted(self, rows: Callable[[], Interactions], config: Config, which: int) -> Pairs:
         ranking = config.ranker
-        key = (which, ranking.max_history, ranking.window)
+        key = (which, ranking.max_history, ranking.window, ranking.most_pairs)
         if key not in self._pairs:
             self._pairs[key] = count_pairs(
                 rows(), self.shop.graph, self.text_size > 0, config.ranker

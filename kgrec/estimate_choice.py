@@ -18,6 +18,7 @@ T = TypeVar("T")
 FIT_LADDERS: tuple[tuple[str, ...], ...] = (
     ("network.members=1",),
     ("index.kind=ivfpq",),
+    ("ranker.most_pairs=100000000", "ranker.most_pairs=50000000", "ranker.most_pairs=20000000"),
     ("ranker.n_neighbours=50", "ranker.n_neighbours=25"),
     ("network.size=128", "network.size=64", "network.size=32"),
     ("ranker.sample_rows=1000000", "ranker.sample_rows=250000", "ranker.search=false"),

@@ -16,10 +16,10 @@ from kgrec.graph import KnowledgeGraph, Relation
 from kgrec.history import narrow, scale_columns, scale_rows
 
 MOST_PAIRS = 200_000_000
-"""Pairs of items that one kind of evidence may hold; bounds the memory of its Gram matrix."""
+"""Pairs of items that one kind of evidence holds where nobody says otherwise."""
 MOST_COUNTED = 4_000_000_000
 """Pairs of items that interactions may make while they are counted; bounds time. Where they are
-more than `MOST_PAIRS`, only the best of each item are held."""
+more than `ranker.most_pairs`, only the best of each item are held."""
 
 
 def bound(sizes: npt.NDArray[np.int64], pairs: int) -> int:
@@ -41,13 +41,16 @@ def cut(sizes: npt.NDArray[np.int64], pairs: int) -> int:
     return low
 
 
-def attribute_rows(graph: KnowledgeGraph, hub_share: float = 0.2) -> sp.csr_array | None:
+def attribute_rows(
+    graph: KnowledgeGraph, hub_share: float = 0.2, most_pairs: int = MOST_PAIRS
+) -> sp.csr_array | None:
     """Links of items to the values of their own attributes, IDF-weighted, unit norm by item.
 
     Args:
         graph: The knowledge graph.
         hub_share: A feature that more than this share of the items has says nothing and is
             left out, which also bounds the pairs it would make.
+        most_pairs: Features of ever more items count until they make so many pairs.
 
     Returns:
         (n_items, n_features) float32, or None when no such relation has an edge.
@@ -59,10 +62,13 @@ def attribute_rows(graph: KnowledgeGraph, hub_share: float = 0.2) -> sp.csr_arra
             if far not in ("item", "entity")
         ],
         hub_share,
+        most_pairs,
     )
 
 
-def relation_rows(graph: KnowledgeGraph, hub_share: float = 0.2) -> sp.csr_array | None:
+def relation_rows(
+    graph: KnowledgeGraph, hub_share: float = 0.2, most_pairs: int = MOST_PAIRS
+) -> sp.csr_array | None:
     """Links to other items and to entities outside the shop, IDF-weighted, unit norm by item.
 
     Item h has a feature for each item t it points to, and every item has its own: so h meets t
@@ -78,7 +84,7 @@ def relation_rows(graph: KnowledgeGraph, hub_share: float = 0.2) -> sp.csr_array
             blocks.append(_incidence(relation, graph, item_first))
         elif far == "item" and item_first:
             blocks.append((_incidence(relation, graph, item_first) + own).tocsr())
-    return _weighted(blocks, hub_share)
+    return _weighted(blocks, hub_share, most_pairs)
 
 
 def text_rows(
@@ -136,13 +142,13 @@ def _incidence(relation: Relation, graph: KnowledgeGraph, item_first: bool) -> s
     return sp.csr_array((relation.weight, (item, other)), shape=shape, dtype=np.float32)
 
 
-def _weighted(blocks: list[sp.csr_array], hub_share: float) -> sp.csr_array | None:
+def _weighted(blocks: list[sp.csr_array], hub_share: float, most_pairs: int) -> sp.csr_array | None:
     if not blocks:
         return None
     links = narrow(sp.csr_array(sp.hstack(blocks, format="csr")))
     n = links.shape[0]
     degree = np.bincount(links.indices, minlength=links.shape[1])
-    most = min(hub_share * n, bound(degree, MOST_PAIRS))
+    most = min(hub_share * n, bound(degree, most_pairs))
     kept = (degree > 1) & (degree <= max(most, 2))
     idf = np.where(kept, np.log(n / np.maximum(degree, 1)), 0)
     rows = scale_columns(links, idf)

@@ -31,8 +31,6 @@ from kgrec.ridge import sparse_ridge
 
 Vectors = npt.NDArray[np.float32]
 _CROSS_WEIGHT, _OWN_WEIGHT = 0.3, 3.0
-MOST_WEIGHTS = 400_000_000
-"""Entries that S may have over all ridges together; bounds its memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +105,7 @@ def _ridge_block(
     gram = sum(left[1:], start=left[0])
     penalty = config.ridge * np.maximum(degree, 1) ** config.degree_power
     n_ridges = 1 + len(others(evidence.history))
-    most = min(config.n_neighbours, max(MOST_WEIGHTS // (n_ridges * len(degree)), 1))
+    most = min(config.n_neighbours, max(2 * config.most_pairs // (n_ridges * len(degree)), 1))
     block = sparse_ridge(gram.tocsr(), right, penalty, most, evidence.engine)
     return scale_columns(block, np.maximum(evidence.degree, 1) ** -config.output_power)
 

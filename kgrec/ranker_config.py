@@ -23,7 +23,10 @@ class RankerConfig:
     """Whether there is a block S at all (off for an ablation)."""
     n_neighbours: int = 100
     """Most entries in a column of S; fewer where all columns of all views together would have more
-    than `ranker.MOST_WEIGHTS`."""
+    than twice `most_pairs`."""
+    most_pairs: int = 200_000_000
+    """Pairs of items that each kind of evidence may hold, 8 bytes each: bounds memory. Of more each
+    item keeps its best, and attributes that too many items share are left out."""
     search_neighbours: int = 40
     """The same while the search compares configurations, which makes it several times cheaper."""
     max_history: int = 500
@@ -81,5 +84,7 @@ class RankerConfig:
                 f"ranker.ridge is {self.ridge}, ranker.decay and behaviour_decay {decays}; "
                 "the first is above 0, the others in (0, 1]"
             )
-        if min(self.n_neighbours, self.trials, self.sample_rows) < 1:
-            raise ConfigError("ranker.n_neighbours, trials and sample_rows are at least 1")
+        if min(self.n_neighbours, self.trials, self.sample_rows, self.most_pairs) < 1:
+            raise ConfigError(
+                "ranker.n_neighbours, trials, sample_rows and most_pairs are at least 1"
+            )

@@ -11,10 +11,9 @@ import scipy.sparse as sp
 from numba import njit
 
 from kgrec.counts import others
-from kgrec.evidence import MOST_COUNTED, MOST_PAIRS, attribute_rows, cut, relation_rows
+from kgrec.evidence import MOST_COUNTED, attribute_rows, cut, relation_rows
 from kgrec.graph import KnowledgeGraph
 from kgrec.interactions import Interactions
-from kgrec.ranker import MOST_WEIGHTS
 from kgrec.ranker_config import RankerConfig
 
 Ints = npt.NDArray[np.int32]
@@ -34,6 +33,8 @@ class Pairs:
     rows: int
     """Interactions that they are counted on."""
     n_items: int
+    most_pairs: int
+    """`ranker.most_pairs`."""
     share: Floats
     """How many of its like each sampled item stands for is 1 / share, (n,)."""
     entries: Mapping[str, Floats]
@@ -58,7 +59,7 @@ class Pairs:
         found = self.entries.get(name, np.zeros(len(self.share)))
         if name not in self.pruned:
             return found
-        most = np.clip(MOST_PAIRS // self.n_items, 1, 4 * n_neighbours)
+        most = np.clip(self.most_pairs // self.n_items, 1, 4 * n_neighbours)
         both = 1.0 if name.endswith(" to target") else 1.5  # what either side of a pair kept
         return np.asarray(np.minimum(found, most) * both, np.float64)
 
@@ -70,7 +71,7 @@ class Pairs:
         """Entries of the block of S that is solved from one matrix and what stands beside it, where
         there are so many such blocks."""
         beside = sum(self.row(n, n_neighbours) for n in ("attributes", "relations", "text"))
-        most = min(n_neighbours, max(MOST_WEIGHTS // max(n_ridges * self.n_items, 1), 1))
+        most = min(n_neighbours, max(2 * self.most_pairs // max(n_ridges * self.n_items, 1), 1))
         filled = np.minimum(self.row(name, n_neighbours) + beside, most)
         return int((filled / self.share).sum())
 
@@ -95,7 +96,8 @@ def count_pairs(
         mask = kept & (rows.behaviour == rows.behaviours.index(name))
         masks |= {name: (mask, mask), f"{name} to target": (mask, wanted)}
     work = {name: _work(rows.start, rows.item, *pair, n) for name, pair in masks.items()}
-    beside = {"attributes": attribute_rows(graph), "relations": relation_rows(graph)}
+    made_by = {"attributes": attribute_rows, "relations": relation_rows}
+    beside = {name: make(graph, most_pairs=config.most_pairs) for name, make in made_by.items()}
     features = {name: made for name, made in beside.items() if made is not None}
     weight = work["history"] + sum(_feature_work(made) for made in features.values())
     items, share = _sample(weight)
@@ -120,9 +122,12 @@ def count_pairs(
     return Pairs(
         rows=len(rows),
         n_items=n,
+        most_pairs=config.most_pairs,
         share=share,
         entries=entries,
-        pruned=frozenset(n for n, made in work.items() if min(made.sum(), limit) > MOST_PAIRS),
+        pruned=frozenset(
+            n for n, made in work.items() if min(made.sum(), limit) > config.most_pairs
+        ),
         n_prefixes=int(back.sum()),
         n_before=int(n_before),
         n_targets=int(wanted.sum()),

@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse as sp
 from toy_shop import planted_interactions
 
-from kgrec.counts import Evidence, gather, others, view_matrix
+from kgrec.counts import Evidence, gather, others, pairs, view_matrix
 from kgrec.graph import KnowledgeGraph
 from kgrec.interactions import Interactions
 from kgrec.ranker import (
@@ -122,11 +122,11 @@ def test_directed_pairs_tell_before_from_after() -> None:
     assert both[0, 1] == both[1, 0]
 
 
-def test_pairs_that_do_not_fit_leave_the_same_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pairs_that_do_not_fit_leave_the_same_neighbours() -> None:
     rows = planted_interactions(n_users=200, groups=2)
     config = RankerConfig(n_neighbours=4, sequence_weight=0)
     exact = block_of("history", evidence_of(rows), config)
-    monkeypatch.setattr("kgrec.counts.MOST_PAIRS", 17 * rows.n_items)
+    config = replace(config, most_pairs=17 * rows.n_items)
     evidence = evidence_of(rows)
     pruned = block_of("history", evidence, config)
     gram, _ = evidence.counted["history"]
@@ -136,10 +136,12 @@ def test_pairs_that_do_not_fit_leave_the_same_neighbours(monkeypatch: pytest.Mon
     np.testing.assert_allclose(pruned.toarray(), exact.toarray(), atol=0.05)
 
 
-def test_columns_are_shorter_where_all_would_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_columns_are_shorter_where_all_would_not_fit() -> None:
     rows = planted_interactions()
-    monkeypatch.setattr("kgrec.ranker.MOST_WEIGHTS", 3 * rows.n_items)
-    block = block_of("history", evidence_of(rows), RankerConfig())
+    config = RankerConfig(most_pairs=3 * rows.n_items // 2)
+    counted = evidence_of(rows)
+    pairs("history", counted, RankerConfig())  # all of them are there to choose from
+    block = block_of("history", counted, config)
     assert np.diff(sp.csc_array(block).indptr).max() == 3
 
 
