@@ -1,7 +1,8 @@
 """Where the tasks of a stage run: here one after another, or on the processes of a Ray cluster.
 
 A task is a function of what all tasks of a stage share and of what is its own. It does not know
-where it runs, so every engine gives the same results.
+where it runs, so every engine gives the same results. A training is one task for several
+processes, which add up their gradients.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
-from kgrec.errors import KgrecError, MissingExtraError
+from kgrec.errors import ConfigError, KgrecError, MissingExtraError
 from kgrec.progress import say
+
+if TYPE_CHECKING:
+    from kgrec.data_parallel import Group
 
 Shared = TypeVar("Shared")
 Task = TypeVar("Task")
@@ -41,6 +45,15 @@ class Engine(Protocol):
             The position of a task, and its result.
         """
 
+    def together(self, function: Callable[[Group, Shared], Result], shared: Shared) -> Result:
+        """What a function gives on the first of the processes that run it at once.
+
+        Args:
+            function: Of a module. It is told which process it runs in, and when one has died it
+                is called anew on all, to go on from what it saved.
+            shared: What all read; none may write to its arrays.
+        """
+
 
 class LocalEngine:
     """Runs one task after another in this process, which may use every core for each."""
@@ -51,6 +64,12 @@ class LocalEngine:
         """Results in the order of the tasks; see `Engine`."""
         for number, task in enumerate(tasks):
             yield number, function(shared, task)
+
+    def together(self, function: Callable[[Group, Shared], Result], shared: Shared) -> Result:
+        """What the function gives in this process; see `Engine`."""
+        from kgrec.data_parallel import ALONE
+
+        return function(ALONE, shared)
 
 
 LOCAL = LocalEngine()
@@ -67,15 +86,22 @@ class RayEngine:
         address: Of the cluster, as Ray has it; None starts one on this machine, which ends with
             the engine.
         workers: Processes of a cluster that is started; None for one a core.
+        training_workers: Processes that train the graph network together; 1 trains in this one.
 
     Raises:
+        ConfigError: `training_workers` is below 1.
         MissingExtraError: Ray is not installed.
         KgrecError: On entering: no cluster can be joined.
     """
 
-    def __init__(self, address: str | None = None, workers: int | None = None) -> None:
+    def __init__(
+        self, address: str | None = None, workers: int | None = None, training_workers: int = 1
+    ) -> None:
+        if training_workers < 1:
+            raise ConfigError(f"training_workers is {training_workers}; it must be 1 or more")
         self._ray = _ray()
         self._address, self._workers = address, workers
+        self._training_workers = training_workers
         self._joined = False
 
     def __enter__(self) -> RayEngine:
@@ -148,17 +174,37 @@ class RayEngine:
         try:
             return self._ray.get(finished)
         except self._ray.exceptions.RayTaskError as error:
-            if not isinstance(error.cause, self._ray.exceptions.RayError):
-                raise error.cause from error
-            raise KgrecError(
-                "a worker cannot read its task: each machine of a Ray cluster needs the same "
-                f"kgrec and the same packages ({str(error.cause).splitlines()[0]})"
-            ) from error
+            self._raise(error)
         except self._ray.exceptions.RayError as error:
             raise KgrecError(
                 f"the worker of a task died {RETRIES + 1} times, mostly for want of memory: give "
                 f"Ray fewer workers a machine ({error})"
             ) from error
+
+    def together(self, function: Callable[[Group, Shared], Result], shared: Shared) -> Result:
+        """What the function gives on the first of `training_workers` processes; see `Engine`.
+
+        Raises:
+            Exception: What the function raised on one of them.
+            KgrecError: Processes died `RETRIES` + 1 times, or lack a package.
+        """
+        if self._training_workers == 1:
+            return LOCAL.together(function, shared)
+        from kgrec.ray_ranks import run_ranks
+
+        try:
+            return run_ranks(self._ray, self._training_workers, function, shared, RETRIES)
+        except self._ray.exceptions.RayTaskError as error:
+            self._raise(error)
+
+    def _raise(self, error: Any) -> NoReturn:
+        """Raises what a task raised, or says that it could not be read."""
+        if not isinstance(error.cause, self._ray.exceptions.RayError):
+            raise error.cause from error
+        raise KgrecError(
+            "a worker cannot read its task: each machine of a Ray cluster needs the same "
+            f"kgrec and the same packages ({str(error.cause).splitlines()[0]})"
+        ) from error
 
 
 def _work(function: Callable[[Any, Any], Any], held: list[Any], task: Any) -> Any:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from kgrec.data_parallel import ALONE, Group
 from kgrec.errors import ShapeError
 from kgrec.network import DenseVectors
 from kgrec.network_examples import Batch
@@ -155,7 +156,11 @@ class Steps(Protocol):
 
 
 def batch_loss(
-    steps: Steps, batch: Batch, negatives: Negatives, generator: torch.Generator
+    steps: Steps,
+    batch: Batch,
+    negatives: Negatives,
+    generator: torch.Generator,
+    group: Group = ALONE,
 ) -> Tensor:
     """Loss of one batch, with some items' identity dropped.
 
@@ -164,11 +169,12 @@ def batch_loss(
         batch: Users with a part hidden.
         negatives: Draws items to compare with.
         generator: Of the draw and of the dropout, on the CPU.
+        group: Which process this is; the losses of all add up to that of the batch.
     """
     module = steps.module
     device, temperature = module.bias.device, module.config.temperature
     visit = steps.visit(batch, negatives, generator)
-    batch, sample, bias = visit.batch, visit.sample, visit.bias
+    batch, sample, bias = group.share(visit.batch), visit.sample, visit.bias
     target_user, target_item, weight, own_user, own_item = (
         torch.from_numpy(array).to(device)
         for array in (batch.target_user, batch.target_item, batch.target_weight,

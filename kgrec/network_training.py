@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import platform
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -12,8 +13,10 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
+from kgrec.data_parallel import Group
 from kgrec.device import pick_device, product_precision
-from kgrec.errors import DataError, ShapeError
+from kgrec.engine import LOCAL, Engine
+from kgrec.errors import DataError, KgrecError, ShapeError
 from kgrec.graph import KnowledgeGraph
 from kgrec.interactions import Interactions
 from kgrec.metrics import evaluate_lists
@@ -48,6 +51,7 @@ def train_network(
     validation: Interactions | None = None,
     checkpoint: Path | None = None,
     start: Parameters | None = None,
+    engine: Engine = LOCAL,
 ) -> DenseVectors:
     """Learns the dense half: vectors of items in both roles, W_g and biases.
 
@@ -65,51 +69,69 @@ def train_network(
             as without a break; None writes nothing.
         start: Parameters of a training on the same items and graph to go on from, instead of the
             spectral start.
+        engine: Whose processes train together; the result is that of one up to the order in which
+            floats are added.
 
     Raises:
         ConfigError: `network.device` is not here.
         DataError: No user has two distinct items, so there is nothing to predict.
+        KgrecError: A process on another machine does not see `checkpoint`.
         ShapeError: Text, graph and interactions are about different numbers of items.
     """
     if graph.n_items != train.n_items:
         raise ShapeError(f"the graph has {graph.n_items} items, interactions {train.n_items}")
     if text is not None and len(text) != train.n_items:
         raise ShapeError(f"text has {len(text)} rows, interactions {train.n_items} items")
-    config = config.within_budget(train.n_items)
-    examples = Examples(train, config)
-    if not len(examples.users):
-        raise DataError(
-            "no user has two distinct items to train on: give more interactions, or set "
-            "network.enabled=false"
-        )
-    if not config.use_graph:
-        graph = KnowledgeGraph(graph.nodes)
-    trainer = _Trainer(
-        examples, graph, text if config.use_text else None, config, validation, start or {}
-    )
+    if checkpoint is not None:
+        checkpoint = checkpoint.absolute()  # ranks start elsewhere
+        checkpoint.mkdir(parents=True, exist_ok=True)
+    given = _Given(train, graph, text, config, validation, checkpoint, start or {})
+    dense = engine.together(_train, given)
+    assert dense is not None  # the first process has it
+    return dense
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """The arguments of `train_network`."""
+
+    train: Interactions
+    graph: KnowledgeGraph
+    text: Vectors | None
+    config: NetworkConfig
+    validation: Interactions | None
+    checkpoint: Path | None
+    start: Parameters
+
+
+def _train(group: Group, given: _Given) -> DenseVectors | None:
+    """The training as one process of a group sees it; only the first has the result."""
+    checkpoint = given.checkpoint
+    trainer = _Trainer(given, group)
     if checkpoint is not None:
         trainer.resume(checkpoint)
     while not trainer.finished:
         trainer.run_epoch()
-        if checkpoint is not None:
+        if checkpoint is not None and group.leads:
             trainer.save(checkpoint)
-    return trainer.result()
+    return trainer.result() if group.leads else None
 
 
 class _Trainer:
     """The state of one training: module, optimizers, epoch, and the best epoch so far."""
 
-    def __init__(
-        self,
-        examples: Examples,
-        graph: KnowledgeGraph,
-        text: Vectors | None,
-        config: NetworkConfig,
-        validation: Interactions | None,
-        begun: Parameters,
-    ) -> None:
+    def __init__(self, given: _Given, group: Group) -> None:
+        config = given.config.within_budget(given.train.n_items)
+        examples, validation, begun = Examples(given.train, config), given.validation, given.start
+        if not len(examples.users):
+            raise DataError(
+                "no user has two distinct items to train on: give more interactions, or set "
+                "network.enabled=false"
+            )
+        graph = given.graph if config.use_graph else KnowledgeGraph(given.graph.nodes)
+        text = given.text if config.use_text else None
         self.examples, self.graph, self.config = examples, graph, config
-        self.validation = validation
+        self.validation, self.group = validation, group
         self.device = pick_device(config.device, "network.device")
         self.fingerprint = _fingerprint(
             examples, graph, text, config, validation, self.device, begun
@@ -120,9 +142,13 @@ class _Trainer:
         self.negatives = Negatives(
             popularity, config.n_negatives, config.popularity_power, self.visits_some
         )
-        start = _start(examples, graph, nodes, text, popularity > 0, spectral=not begun)
+        spectral = group.leads and not begun  # the others follow the first
+        start = _start(examples, graph, nodes, text, popularity > 0, spectral)
         self.module = GraphNetwork(start, config)
-        taken = {name: torch.from_numpy(value) for name, value in begun.items()}
+        taken = {  # what another process sent is not writable, of which torch would warn
+            name: torch.from_numpy(np.require(value, requirements="W"))
+            for name, value in begun.items()
+        }
         self.module.load_state_dict(taken, strict=False)
         self.module.to(self.device)
         kind = SampledSteps if self.visits_some else WholeSteps
@@ -142,8 +168,10 @@ class _Trainer:
         """One pass over the users.
 
         Randomness depends on seed and epoch alone, so that a run that was killed goes on as if
-        it had not been.
+        it had not been, and that the processes of a group draw the same.
         """
+        parameters = list(self.module.parameters())
+        self.group.follow_first(parameters)
         generator = np.random.default_rng([self.config.seed, self.epoch])
         torch_generator = torch.Generator().manual_seed(int(generator.integers(2**62)))
         self.steps.begin(generator)
@@ -153,9 +181,10 @@ class _Trainer:
         with product_precision("medium"):
             for at, batch in enumerate(batches):
                 done = (self.epoch + at / n_batches) / self.config.epochs
-                loss = batch_loss(self.steps, batch, self.negatives, torch_generator)
+                loss = batch_loss(self.steps, batch, self.negatives, torch_generator, self.group)
                 self.module.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
+                self.group.add_gradients(parameters)
                 for optimizer in self.steps.optimizers.values():
                     for group in optimizer.param_groups:
                         group["lr"] = optimizer.defaults["lr"] * (1 - done)
@@ -191,8 +220,18 @@ class _Trainer:
         write_checkpoint(folder, tensors, state)
 
     def resume(self, folder: Path) -> None:
-        """Goes on from the checkpoint in `folder` where there is one of this very training."""
+        """Goes on from the checkpoint in `folder` where there is one of this very training.
+
+        Raises:
+            KgrecError: This process does not see what the first sees there.
+        """
         found = read_checkpoint(folder, self.fingerprint)
+        epoch = found[1]["epoch"] if found else 0
+        if self.group.of_first(epoch) != epoch or not folder.is_dir():
+            raise KgrecError(
+                f"{platform.node()} does not see what the first process has in {folder}: choose "
+                "an --out that is the same folder on every machine, or train in one process"
+            )
         if found is None:
             return
         tensors, state = found
@@ -205,12 +244,15 @@ class _Trainer:
         say(f"network: goes on after epoch {self.epoch}")
 
     def _judge(self, validation: Interactions) -> None:
-        score = _ndcg(self.steps.vectors(), self.examples, validation)
-        say(f"network: epoch {self.epoch}, validation nDCG@10 {score:.4f}")
+        leads, score = self.group.leads, 0.0
+        if leads:
+            score = _ndcg(self.steps.vectors(), self.examples, validation)
+            say(f"network: epoch {self.epoch}, validation nDCG@10 {score:.4f}")
+        score = self.group.of_first(score)
         if score > self.best_score:
             self.best_epoch, self.best_score = self.epoch, score
             put_by = _in_a_file if self.visits_some else Tensor.clone
-            self.best = {name: put_by(value) for name, value in self._parameters().items()}
+            self.best = {name: put_by(value) for name, value in self._parameters().items() if leads}
 
     def _parameters(self) -> dict[str, Tensor]:
         return {name: value.detach() for name, value in self.module.named_parameters()}

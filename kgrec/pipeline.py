@@ -46,7 +46,8 @@ def fit(
             fit that was killed goes on where it was.
         cache: A folder that keeps text embeddings between fits.
         criterion: What the search maximises instead of nDCG on the validation part.
-        engine: Encodes texts and solves the columns of S; the model is the same on every engine.
+        engine: Encodes texts, trains the network and solves the columns of S; the model is the
+            same on every engine, to the last byte where one process trains.
 
     Raises:
         KgrecError: The data or an option does not allow it; nothing half-written is left.
@@ -65,7 +66,7 @@ def fit(
             stage = f"final-{one.seed}" if part is None else f"search-{one.short_name}"
             return train_network(
                 rows, shop.graph, text, one,
-                validation=part, checkpoint=work.folder(stage), start=begun,
+                validation=part, checkpoint=work.folder(stage), start=begun, engine=engine,
             )  # fmt: skip
 
         ranking, network, trials = config.ranker, config.network, list[Trial]()

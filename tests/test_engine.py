@@ -61,6 +61,9 @@ class Deadly:
 
         yield from self.engine.map(work, list(enumerate(tasks)), shared)
 
+    def together(self, function: Callable[[Any, Any], Any], shared: Any) -> Any:
+        return self.engine.together(function, shared)
+
 
 def files(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}

@@ -8,6 +8,7 @@ import torch
 from test_network_training import CONFIG, N_ITEMS, planted
 
 from kgrec import network_sampled, network_training
+from kgrec.data_parallel import ALONE, Group
 from kgrec.graph import KnowledgeGraph, Relation
 from kgrec.network import NetworkConfig
 from kgrec.network_examples import Batch, Examples
@@ -41,10 +42,12 @@ def steps_of(kind: type[SampledSteps | WholeSteps], config: NetworkConfig) -> tu
     return steps, next(examples.batches(np.random.default_rng(0)))
 
 
-def loss_of(steps: Steps, batch: Batch, n_negatives: int = 100) -> torch.Tensor:
+def loss_of(
+    steps: Steps, batch: Batch, n_negatives: int = 100, group: Group = ALONE
+) -> torch.Tensor:
     train, _, _, _ = planted()
     negatives = Negatives(Examples(train, STILL).popularity(), n_negatives, 0.75)
-    return batch_loss(steps, batch, negatives, torch.Generator().manual_seed(1))
+    return batch_loss(steps, batch, negatives, torch.Generator().manual_seed(1), group)
 
 
 @pytest.mark.parametrize("layers", [0, 1, 2])

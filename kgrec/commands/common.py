@@ -78,11 +78,13 @@ def size_in_bytes(text: str) -> int:
     return max(int(float(found[1]) * (1024 if binary else 1000) ** power), 1)
 
 
-def open_engine(name: str) -> AbstractContextManager[Engine]:
+def open_engine(name: str, training_workers: int = 1) -> AbstractContextManager[Engine]:
     """What `--engine` chose, for the time of a `with`."""
     from kgrec.engine import LOCAL, RayEngine
 
-    return RayEngine(os.environ.get("RAY_ADDRESS")) if name == "ray" else nullcontext(LOCAL)
+    if name == "local":
+        return nullcontext(LOCAL)
+    return RayEngine(os.environ.get("RAY_ADDRESS"), training_workers=training_workers)
 
 
 def at_least_one(text: str) -> int:

@@ -15,11 +15,13 @@ from kgrec.commands.common import (
     add_data,
     add_engine,
     add_json,
+    at_least_one,
     load_lines,
     open_engine,
     show,
     show_json,
 )
+from kgrec.errors import ConfigError
 
 if TYPE_CHECKING:
     from kgrec.config import Config
@@ -58,6 +60,11 @@ def add(commands: Commands) -> None:
     )  # fmt: skip
     add_budget(parser)
     add_engine(parser)
+    parser.add_argument(
+        "--training-workers", type=at_least_one, default=1, metavar="N",
+        help="with --engine ray: processes that train the graph network together, each on its "
+        "share of every batch (default: %(default)s, the process that was started)",
+    )  # fmt: skip
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -67,9 +74,11 @@ def run(args: argparse.Namespace) -> None:
     from kgrec.artefact import check_replaceable
     from kgrec.atomic import claim
 
+    if args.training_workers > 1 and args.engine == "local":
+        raise ConfigError("--training-workers are processes of a Ray cluster: give --engine ray")
     with claim(args.out):  # held from here on: a second fit must hear of this one at once
         check_replaceable(args.out)
-        with open_engine(args.engine) as engine:
+        with open_engine(args.engine, args.training_workers) as engine:
             shop, recommender = _fit(args, engine)
     if args.json:
         show_json(recommender.fit_report)
