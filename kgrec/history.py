@@ -151,6 +151,16 @@ def scale_rows(matrix: sp.csr_array, factor: npt.ArrayLike) -> sp.csr_array:
     return sp.csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
+def only_rows(matrix: sp.csr_array, kept: npt.NDArray[np.bool_]) -> sp.csr_array:
+    """The matrix with the entries of some rows alone; `kept` says which, (n_rows,)."""
+    count = np.diff(matrix.indptr)
+    entries, start = np.repeat(kept, count), np.cumsum(np.concatenate([[0], count * kept]))
+    return sp.csr_array(
+        (matrix.data[entries], matrix.indices[entries], start.astype(matrix.indptr.dtype)),
+        shape=matrix.shape,
+    )
+
+
 def scale_columns(matrix: sp.csr_array, factor: npt.ArrayLike) -> sp.csr_array:
     """The matrix with column j multiplied by factor[j]."""
     data = matrix.data * np.asarray(factor, np.float32)[matrix.indices]

@@ -57,13 +57,16 @@ def fit_needs(shape: FitShape, config: Config) -> Estimate:
         n_tried = rows.n_tried(pairs.rows) if network.enabled else 0
         stages["counting"] = base + solved.gathering(shape)
         held = base + solved.beside
-        blocks = n_tried * solved.of_views
+        judged = min(shape.n_validating, 8000, max(120_000_000 // n, 1000))
+        # The search keeps rows of blocks that its users have met; those of popular items are long.
+        met = min(1.0, 2 * judged * pairs.rows / max(shape.n_users, 1) / max(n, 1))
+        blocks = int(n_tried * solved.of_views * met)
         if n_tried:
             tried = (n_tried - 1) * rows.outcome
-            compared = solved.counted + (n_tried - 1) * solved.of_views if n_tried > 1 else 0
+            compared = solved.counted + blocks if n_tried > 1 else 0
             stages["graph network"] = held + tried + compared + rows.training(pairs, True)
         held += n_tried * rows.outcome + solved.counted
-        cached = max(blocks, solved.cached(ranking.trials))
+        cached = max(blocks, int(solved.cached(ranking.trials) * met))
         scoring = 40 * min(8_000_000, n * shape.n_validating)
         stages["search"] = held + cached + max(solved.solving, scoring)
         begun = rows.parameters if shape.searches_all and n_tried else 0

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from kgrec.counts import Evidence, view_matrix, view_names
-from kgrec.history import history_matrix, scale_columns
+from kgrec.history import history_matrix, only_rows, scale_columns
 from kgrec.interactions import Interactions
 from kgrec.network import DenseVectors
 from kgrec.ranker import Ranker, block_of, cold_factor, fit_ranker, offered, own_block, view_weight
@@ -66,6 +66,7 @@ class Validation:
         self.seen = history_matrix(
             self.history, mask=self.history.is_target(), max_items=len(self.history) + 1
         )[self.users]
+        self._met = np.bincount(self.history.item, minlength=n_items) > 0
         self._blocks: dict[tuple[Any, ...], sp.csr_array] = {}
         never_had = evidence.degree == 0
         cold = _only(self.truth, never_had)
@@ -146,7 +147,9 @@ class Validation:
         if key not in self._blocks:
             while len(self._blocks) >= 8:
                 self._blocks.pop(next(iter(self._blocks)))
-            self._blocks[key] = block_of(name, self.evidence, config)
+            block = block_of(name, self.evidence, config)
+            # Only rows of what the users have met are multiplied, of a large catalogue a small part
+            self._blocks[key] = block if self.criterion else only_rows(block, self._met)
         return self._blocks[key]
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 from toy_shop import planted_interactions
@@ -10,6 +11,7 @@ from kgrec.history import (
     history_matrix,
     largest,
     last_matrix,
+    only_rows,
     prefixes,
     steps_back,
     transitions,
@@ -145,3 +147,11 @@ def test_permuting_items_permutes_what_came_before(seed: int, window: int, baske
         prefixes(rows, 0.7, window), prefixes(other, 0.7, window), strict=True
     ):
         assert np.array_equal(permuted.toarray()[:, order], part.toarray())
+
+
+def test_rows_that_are_kept_are_as_they_were() -> None:
+    matrix = sp.random_array((40, 30), density=0.3, rng=np.random.default_rng(3), dtype=np.float32)
+    kept = np.arange(40) % 3 == 0
+    found = only_rows(matrix.tocsr(), kept)
+    assert np.array_equal(found.toarray(), matrix.toarray() * kept[:, None])
+    assert found.nnz == int((matrix.toarray()[kept] != 0).sum())
