@@ -264,26 +264,31 @@ def test_ranks_that_are_killed_change_nothing(
     assert said.count("network: epoch 4, validation nDCG@10") == 1
 
 
-def kills(group: Group, marker: Path) -> None:
-    marker.with_name(f"{marker.name}-{group.rank}-{os.getpid()}").touch()
-    if group.rank == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-    group.of_first(1.0)
-
-
 def test_a_training_that_always_dies_is_given_up(
     two_ranks: RayEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def kills(group: Group, folder: Path) -> None:
+        (folder / f"{group.rank}-{os.getpid()}").touch()
+        if group.rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        group.of_first(1.0)
+
     monkeypatch.setattr("kgrec.engine.RETRIES", 0)
     with pytest.raises(KgrecError, match="a process of the training died 1 times"):
-        two_ranks.together(kills, tmp_path / "began")
+        two_ranks.together(kills, tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_what_one_rank_raises_is_raised_here(two_ranks: RayEngine) -> None:
-    train, graph, text, _ = planted()
-    with pytest.raises(DataError, match="no user has two distinct items") as raised:
-        train_network(train.where(train.time == 0), graph, text, CONFIG, engine=two_ranks)
+    def fails(group: Group, shared: int) -> None:
+        if group.rank == 1:
+            raise DataError("no user has two distinct items")
+        waits = torch.ones(2)
+        waits.grad = torch.ones(2)
+        group.add_gradients([waits])
+
+    with pytest.raises(DataError, match=r"^no user has two distinct items$") as raised:
+        two_ranks.together(fails, 0)
     assert type(raised.value) is DataError
 
 
