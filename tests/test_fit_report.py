@@ -30,9 +30,11 @@ def test_what_is_switched_off_is_named() -> None:
     parts = split(planted_shop(), SplitConfig())
     trials = [Trial("ridge", 30.0, 0.1, 0.5, True), Trial("own_weight.1", 0.0, 0.2, 0.5, True)]
     network = NetworkConfig(temperature=0.15)
-    report = fit_report(Clock(), trials, index, ranker, network, parts)
+    report = fit_report(Clock(), trials, index, ranker, network, parts.known, parts.sizes)
     assert report["switched_off"] == ["text_weight", "cross_weight of view", "own_weight of cart"]
     assert report["chosen"]["network.temperature"] == 0.15
-    off = fit_report(Clock(), [], index, ranker, replace(network, enabled=False), parts)
+    assert report["interactions"]["train"] == len(parts.train)
+    switched = replace(network, enabled=False)
+    off = fit_report(Clock(), [], index, ranker, switched, parts.known, parts.sizes)
     assert "network.temperature" not in off["chosen"]
     assert [t["field"] for t in report["trials"]] == ["ridge", "own_weight.1"]
