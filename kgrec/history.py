@@ -10,24 +10,41 @@ from numba import njit
 from kgrec.interactions import Interactions
 
 Rows = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.int32]
 
 
-def steps_back(interactions: Interactions) -> npt.NDArray[np.int64]:
+def steps_back(interactions: Interactions) -> Ints:
     """How many distinct moments of the same user came after each row, (n,); 0 is the newest.
 
     Rows of one user at the same time share a step when times are known in seconds (a basket has
     no order inside); positions are steps as they stand.
     """
-    n = len(interactions)
-    if not interactions.ordered or n == 0:
-        return np.zeros(n, np.int64)
-    user, time = interactions.user, interactions.time
-    moment = np.ones(n, np.int64)
-    if interactions.time_kind == "seconds":
-        moment[1:] = (user[1:] != user[:-1]) | (time[1:] != time[:-1])
-    moment = np.cumsum(moment)
-    last = moment[interactions.start[user.astype(np.int64) + 1] - 1]
-    return np.asarray(last - moment, np.int64)
+    if not interactions.ordered:
+        return np.zeros(len(interactions), np.int32)
+    baskets = interactions.time_kind == "seconds"
+    return np.asarray(_steps_back(interactions.start, interactions.time, baskets), np.int32)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _steps_back(start: Rows, time: Rows, baskets: bool) -> Ints:
+    back = np.zeros(len(time), np.int32)
+    for user in range(len(start) - 1):
+        for at in range(start[user + 1] - 2, start[user] - 1, -1):
+            back[at] = back[at + 1] + (not baskets or time[at] != time[at + 1])
+    return back
+
+
+def newest(start: Rows, most: int) -> npt.NDArray[np.bool_]:
+    """Whether each row is among the newest `most` of its user, (n,).
+
+    Args:
+        start: Where the rows of each user begin, and the end of the last, (n_users + 1,).
+        most: Rows of a user that are.
+    """
+    count = np.diff(start)
+    old = np.maximum(count - most, 0)
+    runs = np.stack([old, count - old], axis=1).ravel()
+    return np.repeat(np.tile([False, True], len(count)), runs)
 
 
 def history_matrix(
@@ -49,14 +66,17 @@ def history_matrix(
             that one user can make.
         mask: Rows that count, (n,) bool; all by default.
     """
-    back = interactions.start[interactions.user.astype(np.int64) + 1] - 1
-    recent = back - np.arange(len(interactions)) < max_items
-    value = interactions.weight * np.float32(decay) ** steps_back(interactions).astype(np.float32)
-    keep = recent & (value > 0)
+    value = interactions.weight
+    if decay != 1 and interactions.ordered and len(interactions):
+        back = steps_back(interactions)
+        value = value * (np.float32(decay) ** np.arange(back.max() + 1, dtype=np.float32))[back]
+    keep = newest(interactions.start, max_items)
+    keep &= value > 0
     if mask is not None:
         keep &= mask
-    return largest(
-        interactions.user[keep],
+    begin = np.concatenate([[0], np.cumsum(_per_user(interactions.start, keep))])
+    return _largest_of_rows(
+        begin,
         interactions.item[keep],
         value[keep],
         (interactions.n_users, interactions.n_items),
@@ -82,22 +102,50 @@ def largest(
     row: npt.ArrayLike, column: npt.ArrayLike, value: npt.ArrayLike, shape: tuple[int, int]
 ) -> sp.csr_array:
     """A csr matrix that keeps the largest value where a place is named more than once."""
-    rows = np.asarray(row, np.int64)
+    rows = np.asarray(row, np.int32)
     begin = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=shape[0]))])
     columns, values = _by_row(
         rows, np.asarray(column, np.int32), np.asarray(value, np.float32), begin[:-1].copy()
     )
+    return _largest_of_rows(begin, columns, values, shape)
+
+
+def _largest_of_rows(
+    begin: Rows, columns: Ints, values: npt.NDArray[np.float32], shape: tuple[int, int]
+) -> sp.csr_array:
+    """The same of entries in the order of their rows, which are moved in place."""
     count = _keep_largest(begin, columns, values)
-    kept = np.arange(len(columns)) - np.repeat(begin[:-1] + count, np.diff(begin)) < 0
     indptr = np.concatenate([[0], np.cumsum(count)])
+    if indptr[-1] < len(columns):
+        _close_up(begin, indptr, columns, values)
+        columns, values = columns[: indptr[-1]].copy(), values[: indptr[-1]].copy()
     kind = index_type(indptr[-1], shape)
-    return sp.csr_array((values[kept], columns[kept], indptr.astype(kind)), shape=shape)
+    return sp.csr_array((values, columns, indptr.astype(kind)), shape=shape)
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _per_user(start: Rows, keep: npt.NDArray[np.bool_]) -> Rows:
+    """How many rows of each user are kept, (n_users,)."""
+    count = np.zeros(len(start) - 1, np.int64)
+    for user in range(len(count)):
+        for at in range(start[user], start[user + 1]):
+            count[user] += keep[at]
+    return count
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _close_up(begin: Rows, indptr: Rows, columns: Ints, values: npt.NDArray[np.float32]) -> None:
+    """Moves the first entries of each row from where it began to where it begins now."""
+    for row in range(len(begin) - 1):
+        for at in range(indptr[row + 1] - indptr[row]):
+            columns[indptr[row] + at] = columns[begin[row] + at]
+            values[indptr[row] + at] = values[begin[row] + at]
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _by_row(
-    row: Rows, column: npt.NDArray[np.int32], value: npt.NDArray[np.float32], place: Rows
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+    row: Ints, column: Ints, value: npt.NDArray[np.float32], place: Rows
+) -> tuple[Ints, npt.NDArray[np.float32]]:
     """Columns and values in the order of their rows; `place` is where each row begins."""
     columns, values = np.empty(len(row), np.int32), np.empty(len(row), np.float32)
     for at in range(len(row)):
@@ -110,9 +158,7 @@ def _by_row(
 # On one thread: lists are asked for by servers' threads and forked workers, which numba's own
 # threads do not all survive.
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _keep_largest(
-    begin: Rows, columns: npt.NDArray[np.int32], values: npt.NDArray[np.float32]
-) -> Rows:
+def _keep_largest(begin: Rows, columns: Ints, values: npt.NDArray[np.float32]) -> Rows:
     """Sorts each row by column in place, with one entry a column first; how many each row has."""
     count = np.zeros(len(begin) - 1, np.int64)
     for row in range(len(count)):
@@ -178,17 +224,28 @@ def transitions(interactions: Interactions) -> sp.csr_array:
         return sp.csr_array(shape, dtype=np.float32)
     kept = interactions.where(interactions.weight > 0)
     step = steps_back(kept)
-    width = int(step.max()) + 2 if len(kept) else 2
-    key = kept.user.astype(np.int64) * width - step  # one more at each step, a gap between users
-    moments, basket = np.unique(key, return_inverse=True)
-    size = (len(moments), interactions.n_items)
-    ones = np.ones(len(kept), np.float32)
-    before = largest(basket, kept.item, ones, size)
-    target = kept.is_target()
-    after = largest(basket[target], kept.item[target], ones[target], size)
-    before = scale_rows(before, 1.0 / np.maximum(np.diff(before.indptr), 1))
-    following = np.flatnonzero(np.diff(moments) == 1)
-    return (before[following].T @ after[following + 1]).tocsr()
+    begins = np.ones(len(kept), np.bool_)  # a moment
+    begins[1:] = (kept.user[1:] != kept.user[:-1]) | (step[1:] != step[:-1])
+    moment = np.cumsum(begins, dtype=np.int32) - np.int32(1)
+    owner = kept.user[begins]
+    target = np.flatnonzero(kept.is_target())
+    predicted = np.zeros(len(owner), np.bool_)
+    predicted[moment[target]] = True
+    # Only moments right before one that is to be predicted matter, of a log of clicks a few.
+    before = np.flatnonzero(predicted[1:] & (owner[1:] == owner[:-1]))
+    place = np.full(len(owner) + 1, -1, np.int32)
+    place[before + 1] = np.arange(len(before))
+
+    def items(rows: Rows, places: Ints) -> sp.csr_array:
+        ones = np.ones(len(rows), np.float32)
+        return largest(places, kept.item[rows], ones, (len(before), interactions.n_items))
+
+    known = np.flatnonzero(place[moment + 1] >= 0)
+    first = items(known, place[moment[known] + 1])
+    target = target[place[moment[target]] >= 0]
+    then = items(target, place[moment[target]])
+    first = scale_rows(first, 1.0 / np.maximum(np.diff(first.indptr), 1))
+    return (first.T @ then).tocsr()
 
 
 def prefixes(

@@ -103,6 +103,8 @@ class Interactions:
 
     def where(self, mask: npt.NDArray[np.bool_]) -> Interactions:
         """The rows where `mask` (n,) holds; users and items keep their indices."""
+        if mask.all():
+            return self
         user = self.user[mask]
         return replace(
             self,
@@ -144,6 +146,21 @@ class Interactions:
         if self.target is None:
             return np.asarray(self.weight > 0, np.bool_)
         return np.asarray(self.behaviour == self.target, np.bool_)
+
+
+def merge(*parts: Interactions) -> Interactions:
+    """All rows of several parts over the same users and items, sorted again (stable)."""
+    filled = [part for part in parts if len(part)] or [parts[0]]
+    if len(filled) == 1:
+        return filled[0]
+
+    def joined(name: str) -> npt.NDArray[np.generic]:
+        return np.concatenate([getattr(part, name) for part in filled])
+
+    start = np.asarray(sum(part.start for part in filled), np.int64)
+    order = _order(joined("user"), joined("time"), start)
+    columns = {n: joined(n)[order] for n in ("user", "item", "behaviour", "time", "weight")}
+    return replace(parts[0], start=start, **columns)
 
 
 def _sorted(user: npt.NDArray[np.int32], time: npt.NDArray[np.int64]) -> bool:

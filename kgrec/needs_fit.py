@@ -44,7 +44,7 @@ def fit_needs(shape: FitShape, config: Config) -> Estimate:
     base = shop + parts + text
     stages = {
         "reading": shop + shape.n_rows * ROW + shape.strings,
-        "splitting": shop + parts + 110 * shape.n_rows,
+        "splitting": shop + parts + 10 * shape.n_rows,
     }
     if text:
         base += ENCODER
@@ -71,7 +71,7 @@ def fit_needs(shape: FitShape, config: Config) -> Estimate:
         stages["search"] = held + cached + max(solved.solving, scoring)
         begun = rows.parameters if shape.searches_all and n_tried else 0
     base += begun + 8 * shape.n_users
-    stages["joining parts"] = base + 2 * known.rows * ROW
+    stages["joining parts"] = base + known.rows * (ROW + 10)
     solved = _Blocks(known, config, ranking.n_neighbours)
     stages["counting everything"] = base + solved.gathering(shape)
     held = base + solved.beside
@@ -153,7 +153,7 @@ class _Network:
         if not self._some:
             batch = min(max(config.batch_size, users // 24), batch, max(users // 8, 1))
         negatives = n if n <= 1.5 * config.n_negatives else config.n_negatives
-        examples = 60 * pairs.rows
+        examples = 25 * pairs.rows
         text = 8 * n * shape.text_size * bool(config.use_text)
         edges = 200 * shape.n_edges * bool(config.use_graph and config.layers)
         length = pairs.rows / users
@@ -219,7 +219,7 @@ class _Blocks:
     def gathering(self, shape: FitShape) -> int:
         """At the worst moment before pairs are counted, what it leaves included."""
         text = 8 * shape.n_items * shape.text_size + 8 * 21 * shape.n_items
-        making = max(80 * shape.n_edges, text, 150 * self._pairs.rows)
+        making = max(80 * shape.n_edges, text, 30 * self._pairs.rows)
         return self.beside + making
 
     @property

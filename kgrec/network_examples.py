@@ -51,25 +51,22 @@ class Examples:
     def __init__(self, interactions: Interactions, config: NetworkConfig) -> None:
         self.config = config
         self.n_items, self.ordered = interactions.n_items, interactions.ordered
-        begin = interactions.start
-        item, weight, back, wanted, count = _distinct(
-            begin,
+        found = _distinct(
+            interactions.start,
             interactions.item,
             interactions.weight,
             steps_back(interactions),
             interactions.is_target(),
+            config.max_history,
         )
-        count = np.minimum(count, config.max_history)
-        kept = np.arange(len(item)) - np.repeat(begin[1:] - count, np.diff(begin)) >= 0
-        self.item: npt.NDArray[np.int32] = item[kept]
-        self.weight: Floats = weight[kept]
-        self.wanted: Mask = wanted[kept]
-        """Whether a pair is of the behaviour to predict."""
-        self.back: npt.NDArray[np.int32] = back[kept]
+        self.start: Ints = found[0]
+        self.item: npt.NDArray[np.int32] = found[1][: self.start[-1]].copy()
+        self.weight: Floats = found[2][: self.start[-1]].copy()
+        self.back: npt.NDArray[np.int32] = found[3][: self.start[-1]].copy()
         """Moments of the same user after the pair's last one."""
-        self.start: Ints = np.concatenate([[0], np.cumsum(count)])
-        n_wanted = np.concatenate([[0], np.cumsum(self.wanted)])
-        self.users: Ints = np.flatnonzero((count >= 2) & (np.diff(n_wanted[self.start]) > 0))
+        self.wanted: Mask = found[4][: self.start[-1]].copy()
+        """Whether a pair is of the behaviour to predict."""
+        self.users: Ints = np.flatnonzero((np.diff(self.start) >= 2) & found[5])
         """Users an example can be made of: two distinct items or more, one of them a target."""
 
     def popularity(self) -> Ints:
@@ -158,18 +155,27 @@ def rows_of(start: Ints, groups: Ints) -> tuple[Ints, Ints]:
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
 def _distinct(
-    start: Ints, item: npt.NDArray[np.int32], weight: Floats, back: Ints, wanted: Mask
-) -> tuple[npt.NDArray[np.int32], Floats, npt.NDArray[np.int32], Mask, Ints]:
-    """Distinct items of each user, by their last occurrence and then by item: the last places of
-    the user's rows, and how many they are; other places hold nothing.
+    start: Ints,
+    item: npt.NDArray[np.int32],
+    weight: Floats,
+    back: npt.NDArray[np.int32],
+    wanted: Mask,
+    most: int,
+) -> tuple[Ints, npt.NDArray[np.int32], Floats, npt.NDArray[np.int32], Mask, Mask]:
+    """Distinct items of each user, by their last occurrence and then by item, the newest `most`.
 
     An item has the largest weight of its rows, and is wanted if one of them is; rows without
     weight do not count.
+
+    Returns:
+        Where each user's begin, and the end of the last, (n_users + 1,); the items, their weights,
+        moments back and whether each is wanted, (n,), which goes on past that end; whether a user
+        has one that is wanted, (n_users,).
     """
     items, weights = np.empty(len(item), np.int32), np.empty(len(item), np.float32)
     backs, wants = np.empty(len(item), np.int32), np.empty(len(item), np.bool_)
-    count = np.zeros(len(start) - 1, np.int64)
-    for user in range(len(count)):
+    begins, wishes = np.zeros(len(start), np.int64), np.zeros(len(start) - 1, np.bool_)
+    for user in range(len(start) - 1):
         rows = start[user] + np.flatnonzero(weight[start[user] : start[user + 1]] > 0)
         last, n = np.empty(len(rows), np.int64), 0
         for row in rows[np.argsort(item[rows])]:
@@ -180,18 +186,22 @@ def _distinct(
                 last[n] = row
                 n += 1
         last = last[:n]
-        end = start[user + 1]
         order = np.argsort(-back[last], kind="mergesort")
         rank = np.empty(n, np.int64)
+        begin, left_out = begins[user], max(n - most, 0)
         for at in range(n):
-            place, row = end - n + at, last[order[at]]
-            rank[order[at]] = at
-            items[place], backs[place] = item[row], back[row]
-            weights[place], wants[place] = 0, False
-        count[user] = n
+            rank[order[at]] = at - left_out
+            if at >= left_out:
+                place, row = begin + at - left_out, last[order[at]]
+                items[place], backs[place] = item[row], back[row]
+                weights[place], wants[place] = 0, False
         known = item[last]
         for row in rows:
-            place = end - n + rank[np.searchsorted(known, item[row])]
-            weights[place] = max(weights[place], weight[row])
-            wants[place] = wants[place] or wanted[row]
-    return items, weights, backs, wants, count
+            at = rank[np.searchsorted(known, item[row])]
+            if at >= 0:
+                place = begin + at
+                weights[place] = max(weights[place], weight[row])
+                wants[place] = wants[place] or wanted[row]
+                wishes[user] = wishes[user] or wanted[row]
+        begins[user + 1] = begin + n - left_out
+    return begins, items, weights, backs, wants, wishes

@@ -17,7 +17,7 @@ from kgrec.config import Config
 from kgrec.errors import ConfigError
 from kgrec.graph import KnowledgeGraph
 from kgrec.history import history_matrix
-from kgrec.interactions import Interactions
+from kgrec.interactions import Interactions, merge
 from kgrec.item_index import ItemIndex
 from kgrec.merge import dense_scores, rank_union
 from kgrec.progress import say
@@ -195,8 +195,6 @@ class Recommender:
 
     def full_history(self) -> Interactions:
         """Everything known: what was fitted on, what was held out and what came later."""
-        from kgrec.split import merge
-
         parts = (self.history, self.held_out, self.later)
         return merge(*(part for part in parts if part is not None))
 

@@ -13,6 +13,7 @@ from numba import njit
 from kgrec.counts import others
 from kgrec.evidence import MOST_COUNTED, attribute_rows, cut, relation_rows
 from kgrec.graph import KnowledgeGraph
+from kgrec.history import newest
 from kgrec.interactions import Interactions
 from kgrec.ranker_config import RankerConfig
 
@@ -88,7 +89,7 @@ def count_pairs(
         config: How long histories may be.
     """
     n = rows.n_items
-    recent = _newest(rows.start, min(config.max_history, cut(np.diff(rows.start), MOST_COUNTED)))
+    recent = newest(rows.start, min(config.max_history, cut(np.diff(rows.start), MOST_COUNTED)))
     kept = recent & (rows.weight > 0)
     wanted = recent & rows.is_target()
     masks = {"history": (kept, kept)}
@@ -112,8 +113,8 @@ def count_pairs(
         entries["text"] = np.full(len(items), float(min(TEXT_PAIRS, n)))
     back, n_before = np.zeros(0, np.int64), 0.0
     if rows.ordered:
-        position = np.arange(len(rows)) - np.repeat(rows.start[:-1], np.diff(rows.start))
-        back = np.minimum(position[rows.is_target()], config.window)
+        predicted = np.flatnonzero(rows.is_target())
+        back = np.minimum(predicted - rows.start[rows.user[predicted]], config.window)
         length = np.diff(rows.start).astype(np.float64)
         near = np.minimum(length**2, length * (2 * config.window - 1))
         distinct = float((entries["history"] / share).sum()) / max(work["history"].sum(), 1)
@@ -132,11 +133,6 @@ def count_pairs(
         n_before=int(n_before),
         n_targets=int(wanted.sum()),
     )
-
-
-def _newest(start: Longs, most: int) -> Mask:
-    """Whether each row is among the newest of its user, (n,)."""
-    return np.asarray(np.repeat(start[1:], np.diff(start)) - np.arange(start[-1]) <= most, np.bool_)
 
 
 def _sample(work: Longs) -> tuple[Longs, Floats]:

@@ -7,12 +7,15 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from kgrec.errors import ConfigError
-from kgrec.interactions import Interactions
+from kgrec.interactions import Interactions, merge
 from kgrec.shop import Shop
 
 Method = Literal["leave-last-out", "time", "random", "given", "none"]
+Mask = npt.NDArray[np.bool_]
+_TRAIN, _VALIDATION, _TEST, _LATER, _NOWHERE = np.arange(5, dtype=np.uint8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,19 +93,41 @@ def split(shop: Shop, config: SplitConfig) -> Parts:
     Raises:
         ConfigError: `given` is asked for and the data came with no test part.
     """
-    parts, method = _hold_out(shop, config), method_of(shop, config)
-    by_clock = method == "time" and parts.train.time_kind == "seconds"
-    by_user = method == "leave-last-out" and parts.train.ordered
-    if parts.test is None or config.cold_item_share or not (by_clock or by_user):
-        return parts  # no order, or cold items, which are held out whole at whatever time
-    late = tuple(_after(p, parts.test, by_clock) for p in (parts.train, parts.validation))
-    later = merge(parts.train.where(late[0]), parts.validation.where(late[1]))
-    train, validation = parts.train.where(~late[0]), parts.validation.where(~late[1])
-    moved = _after(train, validation, by_clock)
-    return replace(
-        parts,
-        train=train.where(~moved),
-        validation=merge(validation, train.where(moved)),
+    rows, method = shop.interactions, method_of(shop, config)
+    if method == "given" and shop.test is None:
+        raise ConfigError("split.method is 'given', but the data came with no test part")
+    given, validates = (shop.test, shop.validation) if method == "given" else (None, None)
+    cold, cold_in_validation = _cold_items(rows.n_items, config)
+    # Which part each row is of: a shop of a hundred million rows is cut once, at the end.
+    part = np.full(len(rows), _TRAIN)
+    if len(cold):
+        is_cold = np.isin(rows.item, cold)
+        part[is_cold] = np.where(rows.is_target()[is_cold], _TEST, _NOWHERE)
+    generator = np.random.default_rng(config.seed)
+    if given is None:
+        part[_held_out(rows, part == _TRAIN, method, config.test_share, generator)] = _TEST
+    if validates is None:
+        instead: dict[Method, Method] = {"given": "random", "none": "leave-last-out"}
+        again = instead.get(method, method)
+        held = _held_out(rows, part == _TRAIN, again, config.validation_share, generator)
+        if len(cold_in_validation):
+            held |= (part == _TRAIN) & np.isin(rows.item, cold_in_validation)
+        part[held] = _VALIDATION
+    by_clock = method == "time" and rows.time_kind == "seconds"
+    by_user = method == "leave-last-out" and rows.ordered
+    # Cold items are held out whole, at whatever time.
+    if (by_clock or by_user) and not config.cold_item_share:
+        part[_after(rows, part == _TEST, by_clock) & (part <= _VALIDATION)] = _LATER
+        part[_after(rows, part == _VALIDATION, by_clock) & (part == _TRAIN)] = _VALIDATION
+    test = None if method == "none" and not len(cold) else rows.where(part == _TEST)
+    if given is not None and test is not None:
+        test = merge(given, test)
+    later = rows.where(part == _LATER)
+    return Parts(
+        train=rows.where(part == _TRAIN),
+        validation=rows.where(part == _VALIDATION) if validates is None else validates,
+        test=test,
+        cold_items=cold,
         later=later if len(later) else None,
     )
 
@@ -130,43 +155,13 @@ def method_of(shop: Shop, config: SplitConfig) -> Method:
     return "given" if given else config.method
 
 
-def _hold_out(shop: Shop, config: SplitConfig) -> Parts:
-    rows = shop.interactions
-    generator = np.random.default_rng(config.seed)
-    cold, cold_in_validation = _cold_items(rows.n_items, config)
-    is_cold = np.isin(rows.item, cold)
-    warm = rows.where(~is_cold)
-    method = method_of(shop, config)
-    test: Interactions | None = None
-    if method == "given":
-        if shop.test is None:
-            raise ConfigError("split.method is 'given', but the data came with no test part")
-        rest, test = warm, shop.test
-    else:
-        held = _held_out(warm, method, config.test_share, generator)
-        rest, test = warm.where(~held), warm.where(held) if method != "none" else None
-    if len(cold):
-        sold = rows.where(is_cold & rows.is_target())
-        test = sold if test is None else merge(test, sold)
-    if shop.validation is not None and method == "given":
-        return Parts(rest, shop.validation, test, cold)
-    again: Method = "random" if method in ("given", "random") else method
-    if again == "none":
-        again = "leave-last-out"
-    held = _held_out(rest, again, config.validation_share, generator)
-    held |= np.isin(rest.item, cold_in_validation)
-    return Parts(rest.where(~held), rest.where(held), test, cold)
-
-
-def _after(rows: Interactions, held_out: Interactions, by_clock: bool) -> npt.NDArray[np.bool_]:
+def _after(rows: Interactions, held_out: Mask, by_clock: bool) -> Mask:
     """Rows at or after the first held-out one: of anybody, or after it of the same user."""
-    if not len(held_out):
+    if not held_out.any():
         return np.zeros(len(rows), np.bool_)
     if by_clock:
-        return np.asarray(rows.time >= held_out.time.min(), np.bool_)
-    first = np.full(rows.n_users, np.iinfo(np.int64).max)
-    np.minimum.at(first, held_out.user, held_out.time)
-    return np.asarray(rows.time > first[rows.user], np.bool_)
+        return np.asarray(rows.time >= rows.time[held_out].min(), np.bool_)
+    return np.asarray(_after_of_user(rows.start, rows.time, held_out), np.bool_)
 
 
 def _cold_items(
@@ -180,33 +175,12 @@ def _cold_items(
     return np.sort(cold), np.sort(others[: min(end - begin, len(others) // 2)])
 
 
-def merge(*parts: Interactions) -> Interactions:
-    """All rows of several parts over the same users and items, sorted again."""
-    first = parts[0]
-    return Interactions.of(
-        np.concatenate([p.user for p in parts]),
-        np.concatenate([p.item for p in parts]),
-        n_users=first.n_users,
-        n_items=first.n_items,
-        behaviour=np.concatenate([p.behaviour for p in parts]),
-        time=np.concatenate([p.time for p in parts]),
-        weight=np.concatenate([p.weight for p in parts]),
-        behaviours=first.behaviours,
-        time_kind=first.time_kind,
-        target=first.target,
-    )
-
-
 def _held_out(
-    rows: Interactions, method: Method, share: float, generator: np.random.Generator
-) -> npt.NDArray[np.bool_]:
-    target = rows.is_target()
-    user = rows.user.astype(np.int64)
-    counted = np.cumsum(target)
-    before_user = np.concatenate([[0], counted])[rows.start]
-    nth = counted - before_user[user]  # 1 for a user's first target row
-    of_user = before_user[user + 1] - before_user[user]
-    may = target & (nth > 1)
+    rows: Interactions, among: Mask, method: Method, share: float, generator: np.random.Generator
+) -> Mask:
+    """Which of the rows `among` are held out, (n,)."""
+    target = rows.is_target() & among
+    may, last = _after_the_first(rows.start, target)
     if method == "none":
         return np.zeros(len(rows), np.bool_)
     if method == "time":
@@ -214,10 +188,46 @@ def _held_out(
         cut = times[int((1 - share) * len(times))] if len(times) else 0
         return np.asarray(may & (rows.time >= cut), np.bool_)
     if method == "leave-last-out" and rows.ordered:
-        return np.asarray(may & (nth == of_user), np.bool_)
-    draw = np.where(may, generator.random(len(rows)), -1.0)
+        return np.asarray(may & last, np.bool_)
+    draw = generator.random(int(among.sum()))[may[among]]
+    user = rows.user[may]
+    # A user's first target row is not drawn from, but counts.
+    n_of = np.bincount(user, minlength=rows.n_users)
+    quota = np.floor(share * (n_of + 1) + 0.5) if method == "random" else np.ones(rows.n_users)
     order = np.lexsort((-draw, user))
-    place = np.empty(len(rows), np.int64)
-    place[order] = np.arange(len(rows)) - rows.start[user[order]]
-    quota = np.ones(len(rows)) if method == "leave-last-out" else np.floor(share * of_user + 0.5)
-    return np.asarray(may & (place < quota), np.bool_)
+    place = np.arange(len(order)) - (np.cumsum(n_of) - n_of)[user[order]]
+    held = np.zeros(len(rows), np.bool_)
+    held[np.flatnonzero(may)[order[place < quota[user[order]]]]] = True
+    return held
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _after_the_first(start: npt.NDArray[np.int64], target: Mask) -> tuple[Mask, Mask]:
+    """Target rows but the first of each user, and the last target row of each user, (n,) each."""
+    may, last = target.copy(), np.zeros(len(target), np.bool_)
+    for user in range(len(start) - 1):
+        found = -1
+        for at in range(start[user], start[user + 1]):
+            if target[at]:
+                if found < 0:
+                    may[at] = False
+                found = at
+        if found >= 0:
+            last[found] = True
+    return may, last
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _after_of_user(
+    start: npt.NDArray[np.int64], time: npt.NDArray[np.int64], held_out: Mask
+) -> Mask:
+    """Rows later than the first held-out one of the same user, (n,)."""
+    after = np.zeros(len(time), np.bool_)
+    for user in range(len(start) - 1):
+        first = np.iinfo(np.int64).max
+        for at in range(start[user], start[user + 1]):
+            if held_out[at]:
+                first = min(first, time[at])
+        for at in range(start[user], start[user + 1]):
+            after[at] = time[at] > first
+    return after

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from kgrec.interactions import Interactions
-from kgrec.split import merge
+from kgrec.interactions import Interactions, merge
 from kgrec.topk import TopK
 from kgrec.vocabulary import Indices, Vocabulary
 

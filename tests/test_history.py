@@ -11,6 +11,7 @@ from kgrec.history import (
     history_matrix,
     largest,
     last_matrix,
+    newest,
     only_rows,
     prefixes,
     steps_back,
@@ -52,6 +53,11 @@ def test_only_the_newest_interactions_count() -> None:
     assert history_matrix(three_steps(), max_items=2).toarray()[0].tolist() == [0, 1, 1, 0]
 
 
+def test_the_newest_rows_of_each_user() -> None:
+    assert newest(np.array([0, 3, 3, 4]), 2).tolist() == [False, True, True, True]
+    assert newest(np.array([0]), 2).tolist() == []
+
+
 def test_the_largest_value_of_a_repeat_stays() -> None:
     found = largest([0, 0, 1], [2, 2, 0], [1.0, 3.0, 2.0], (2, 3))
     assert found.toarray().tolist() == [[0, 0, 3], [2, 0, 0]]
@@ -72,6 +78,16 @@ def test_the_largest_is_that_of_each_place(entries: list[tuple[int, int, float]]
     assert found.has_canonical_format
     assert found.dtype == np.float32
     assert np.array_equal(found.toarray(), dense)
+
+
+def test_transitions_lead_to_what_is_to_be_predicted() -> None:
+    rows = Interactions.of(
+        [0, 0, 0, 0, 1, 1], [0, 1, 2, 3, 1, 2], n_users=2, n_items=4, time=[1, 1, 2, 3, 5, 6],
+        behaviour=[0, 0, 1, 0, 1, 1], behaviours=("view", "buy"), target=1, time_kind="seconds",
+    )  # fmt: skip
+    follows = transitions(rows).toarray()  # a basket of two, a purchase, a view; two purchases
+    assert follows[:, 2].tolist() == [0.5, 1.5, 0, 0]
+    assert follows.sum() == 2
 
 
 def test_transitions_join_consecutive_steps() -> None:

@@ -7,8 +7,8 @@ import pytest
 from toy_shop import planted_interactions, planted_shop
 
 from kgrec.errors import ConfigError
-from kgrec.interactions import Interactions
-from kgrec.split import Parts, SplitConfig, merge, of_some_users, split
+from kgrec.interactions import Interactions, merge
+from kgrec.split import Parts, SplitConfig, of_some_users, split
 
 
 def pairs(rows: Interactions | None) -> set[tuple[int, int, int]]:
@@ -101,6 +101,17 @@ def test_merging_gives_back_the_whole() -> None:
     parts = split(shop, SplitConfig())
     assert parts.test is not None
     assert pairs(merge(parts.known, parts.test)) == pairs(shop.interactions)
+
+
+def test_merging_keeps_the_order_of_the_parts_within_a_moment() -> None:
+    sizes = {"n_users": 2, "n_items": 4}
+    one = Interactions.of([0, 1], [2, 3], time=[5, 1], **sizes)  # type: ignore[arg-type]
+    two = Interactions.of([0, 0, 1], [1, 0, 0], time=[5, 4, 1], **sizes)  # type: ignore[arg-type]
+    both = merge(one, two)
+    assert both.user.tolist() == [0, 0, 0, 1, 1]
+    assert both.item.tolist() == [0, 2, 1, 3, 0]
+    assert both.start.tolist() == [0, 3, 5]
+    assert merge(one, one.where(one.user > 9)) is one
 
 
 def test_only_the_target_is_held_out() -> None:
