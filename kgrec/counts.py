@@ -26,7 +26,7 @@ from kgrec.history import (
     transitions,
 )
 from kgrec.interactions import Interactions
-from kgrec.pruned import pruned_product
+from kgrec.pruned import either_way, pruned_product
 from kgrec.ranker_config import RankerConfig
 
 
@@ -119,8 +119,8 @@ def _counted(x: sp.csr_array, y: sp.csr_array, config: RankerConfig) -> sp.csr_a
     users = np.bincount(x.indices, minlength=n)
     scale = 1 / (squares + config.ridge * np.maximum(users, 1) ** config.degree_power)
     most = int(np.clip(config.most_pairs // n, 1, 4 * config.n_neighbours))
-    best = sp.csr_array(pruned_product(sp.csr_array(y.T.tocsr()), x, scale, most).T.tocsr())
-    return sp.csr_array(best.maximum(best.T)) if y is x else best
+    best = pruned_product(sp.csr_array(y.T.tocsr()), x, scale, most)
+    return either_way(best) if y is x else sp.csr_array(best.T.tocsr())
 
 
 def _gram(rows: sp.csr_array) -> sp.csr_array:

@@ -80,7 +80,7 @@ def fit_needs(shape: FitShape, config: Config) -> Estimate:
     if network.enabled and ranking.dense_weight:
         n_members = rows.n_members(known.rows)
         size = n_members * network.size
-        dense = 8 * n * size + (rows.parameters if n_members == 1 else 0)
+        dense = 8 * n * size
         stages["final network"] = held + max(
             (n_members - 1) * rows.outcome + rows.training(known, False),
             (n_members * rows.outcome + 24 * n * size) if n_members > 1 else 0,
@@ -241,7 +241,7 @@ class _Blocks:
     def _counting(self, view: str) -> int:
         gram = self._entries(view)
         if view in self._pairs.pruned:
-            return 32 * gram + 300 * MIB
+            return 20 * gram + 300 * MIB
         prefixes = 75 * self._pairs.n_prefixes if view == "history" and self._sequence else 0
         return max(16 * gram + 90 * self._pairs.rows, 8 * gram + prefixes)
 

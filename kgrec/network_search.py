@@ -105,4 +105,5 @@ def final_network(
     ]
     if begun and len(known) > config.search_rows:  # to start it anew would cost as much again
         members[0] = (replace(config, epochs=config.refit_epochs), begun)
-    return side_by_side([learn(known, one, None, start) for one, start in members])
+    vectors = side_by_side([learn(known, one, None, start) for one, start in members])
+    return replace(vectors, parameters={})  # nothing goes on from here, and they are as large

@@ -73,6 +73,49 @@ def pruned_product(
     )
 
 
+def either_way(matrix: sp.csr_array) -> sp.csr_array:
+    """The larger of M_ij and M_ji at each place, of a square matrix with sorted indices, >= 0.
+
+    As `matrix.maximum(matrix.T)`, in memory of the result and two matrices like the first.
+    """
+    turned = matrix.T.tocsr()
+    turned.sort_indices()
+    n = matrix.shape[0]
+    pair = (matrix.indptr, matrix.indices, matrix.data, turned.indptr, turned.indices, turned.data)
+    none = np.empty(0, np.int32), np.empty(0, np.float32)
+    indptr = np.cumsum(np.concatenate([[0], _merged(*pair, np.empty(0, np.int64), *none)]))
+    columns, values = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.float32)
+    _merged(*pair, indptr, columns, values)
+    kind = index_type(indptr[-1], (n, n))
+    return sp.csr_array((values, columns, indptr.astype(kind)), shape=(n, n))
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _merged(
+    a_ptr: Longs, a_indices: Ints, a_data: Floats, b_ptr: Longs, b_indices: Ints, b_data: Floats,
+    begin: Longs, columns: Ints, values: Floats,
+) -> Longs:  # fmt: skip
+    """Columns that either matrix has in each row; written from `begin` on unless that is empty."""
+    n = len(a_ptr) - 1
+    count = np.zeros(n, np.int64)
+    for row in range(n):
+        a, b = a_ptr[row], b_ptr[row]
+        while a < a_ptr[row + 1] or b < b_ptr[row + 1]:
+            left = a_indices[a] if a < a_ptr[row + 1] else n
+            right = b_indices[b] if b < b_ptr[row + 1] else n
+            if len(begin):
+                place = begin[row] + count[row]
+                columns[place], values[place] = min(left, right), 0
+                if left <= right:
+                    values[place] = a_data[a]
+                if right <= left:
+                    values[place] = max(values[place], b_data[b])
+            a += left <= right
+            b += right <= left
+            count[row] += 1
+    return count
+
+
 @njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
 def _rows(
     l_ptr: Longs,

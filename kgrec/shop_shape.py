@@ -119,6 +119,9 @@ def count_pairs(
         near = np.minimum(length**2, length * (2 * config.window - 1))
         distinct = float((entries["history"] / share).sum()) / max(work["history"].sum(), 1)
         n_before = min(float(near.sum()), float((back**2).sum())) * distinct
+        if n_before > config.most_pairs:
+            kept = np.clip(config.most_pairs // n, 1, 4 * config.n_neighbours)
+            n_before = min(n_before, 1.5 * n * float(kept))
     limit = min(n * n, 2**62)
     return Pairs(
         rows=len(rows),

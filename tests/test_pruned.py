@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sp
 
 from kgrec.errors import ShapeError
-from kgrec.pruned import pruned_product
+from kgrec.pruned import either_way, pruned_product
 
 
 def random(n: int, m: int, seed: int) -> sp.csr_array:
@@ -35,6 +35,16 @@ def test_each_row_keeps_its_best_and_itself(cells: int, monkeypatch: pytest.Monk
         best = np.sort(np.argsort(-gain, kind="stable")[:5])
         np.testing.assert_array_equal(np.flatnonzero(found[row]), best)
         np.testing.assert_allclose(found[row, best], whole[row, best], rtol=1e-5)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_either_way_takes_the_larger(seed: int) -> None:
+    one = random(40, 40, seed)
+    found = either_way(one)
+    assert found.has_sorted_indices
+    assert found.indices.dtype == np.int32
+    np.testing.assert_array_equal(found.toarray(), one.maximum(one.T).toarray())
+    assert either_way(sp.csr_array((3, 3), dtype=np.float32)).nnz == 0
 
 
 def test_nothing_times_nothing_is_nothing() -> None:
