@@ -1,6 +1,7 @@
 """The whole chain on made rows of UserBehavior: seconds and memory of each stage.
 
-    python benchmarks/fit_scale.py --rows 1000000 --folder DIR [--set STAGE.FIELD=VALUE ...]
+    python benchmarks/fit_scale.py --rows 1000000 --folder DIR [--memory-budget 20GiB]
+        [--set STAGE.FIELD=VALUE ...]
 
 Generates that many rows in DIR unless they are there, then runs `kgrec prepare`, `kgrec fit` and
 `kgrec recommend -k 100` as somebody would, each in a process of its own whose resident memory is
@@ -23,6 +24,7 @@ from generate_taobao import write
 
 from kgrec.benchmark.limits import resident_bytes
 from kgrec.benchmark.made import commit, hardware
+from kgrec.estimate import list_shape
 
 RESULTS = Path(__file__).parent / "results"
 STAGE = re.compile(r"^fit: (.*) \.\.\.$")
@@ -54,13 +56,21 @@ def watched(command: list[str], log: Path) -> dict[str, Any]:
     }
 
 
-def run(rows: int, folder: Path, options: list[str], shards: int) -> dict[str, Any]:
+def chosen(log: Path) -> list[str]:
+    """What a fit says that it chose to keep to its budget."""
+    return [line for line in log.read_text().splitlines() if "chosen to fit" in line]
+
+
+def run(
+    rows: int, folder: Path, options: list[str], shards: int, budget: str | None
+) -> dict[str, Any]:
     """The chain; what was prepared before is taken as it is."""
     csv, shop = folder / f"UserBehavior-{rows}.csv", folder / f"shop-{rows}"
     model, lists = folder / f"model-{rows}", folder / f"lists-{rows}"
     if not csv.is_file():
         write(rows, 7, csv)
     settings = [word for option in options for word in ("--set", option)]
+    settings += ["--memory-budget", budget] if budget else []
     commands = {
         "prepare": ["prepare", str(csv), "--schema", "taobao-userbehavior", "--out", str(shop)],
         "fit": ["fit", str(shop), "--split", "time", "--out", str(model), *settings],
@@ -72,16 +82,18 @@ def run(rows: int, folder: Path, options: list[str], shards: int) -> dict[str, A
         found[name] = watched(command, folder / f"{name}-{rows}.log")
         short = {key: found[name][key] for key in ("seconds", "peak_gib")}
         print(f"{name}: {json.dumps(short)}", file=sys.stderr, flush=True)
-    manifest = json.loads((model / "manifest.json").read_text())
+    shape = list_shape(model)
     return {
         "rows": rows,
         "options": options,
+        "memory_budget": budget,
         **found,
         "bytes": {
             path.name: sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
             for path in (shop, model, lists)
         },
-        "shape": {name: manifest.get(name) for name in ("n_users", "n_items")},
+        "shape": {name: getattr(shape, name) for name in ("n_users", "n_items", "size")},
+        "chosen": chosen(folder / f"fit-{rows}.log"),
         "commit": commit(),
         "hardware": hardware(),
     }
@@ -93,11 +105,12 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--folder", type=Path, required=True, help="where everything lies")
     parser.add_argument("--set", action="append", default=[], dest="options", metavar="OPTION")
+    parser.add_argument("--memory-budget", help="what fit may take; it chooses its options by it")
     parser.add_argument("--shards", type=int, default=4)
     parser.add_argument("--name", default="", help="added to the result's name")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
-    found = run(args.rows, args.folder, args.options, args.shards)
+    found = run(args.rows, args.folder, args.options, args.shards, args.memory_budget)
     RESULTS.mkdir(exist_ok=True)
     name = f"fit-{args.rows}" + (f"-{args.name}" if args.name else "")
     (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")

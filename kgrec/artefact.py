@@ -258,7 +258,7 @@ def save_table(
     path: Path, table: pl.DataFrame, compression: Literal["zstd", "lz4"] = "zstd"
 ) -> None:
     """Writes a table as Parquet; `lz4` takes half again as much disk and less time."""
-    table.write_parquet(path, compression=compression)
+    table.write_parquet(path, compression=compression, statistics=False)
 
 
 def load_table(path: Path) -> pl.DataFrame:

@@ -117,13 +117,13 @@ def fill(shop: Shop, folder: Path) -> None:
         if rows is not None:
             save_rows(folder / f"{part}.parquet", rows, "lz4")
     for at, vocabulary in enumerate(shop.graph.nodes.values()):
-        save_table(folder / f"ids-{at}.parquet", vocabulary.ids.to_frame())
+        save_table(folder / f"ids-{at}.parquet", vocabulary.ids.to_frame(), "lz4")
     for name in _TABLES:
         table: pl.DataFrame = getattr(shop, name)
         if table.width:
-            save_table(folder / f"{name}.parquet", table)
+            save_table(folder / f"{name}.parquet", table, "lz4")
     if shop.text is not None:
-        save_table(folder / "text.parquet", shop.text.alias("text").to_frame())
+        save_table(folder / "text.parquet", shop.text.alias("text").to_frame(), "lz4")
     save_relations(folder / "graph.safetensors", shop.graph)
 
 
