@@ -111,6 +111,7 @@ def main() -> None:
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     found = run(args.rows, args.folder, args.options, args.shards, args.memory_budget)
+    found["name"] = args.name
     RESULTS.mkdir(exist_ok=True)
     name = f"fit-{args.rows}" + (f"-{args.name}" if args.name else "")
     (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")

@@ -20,6 +20,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from scale_plan import plan
 
 from kgrec.benchmark.render_blocks import (
     Grid,
@@ -216,6 +217,13 @@ def estimates() -> Iterator[Piece]:
     yield Scatter(points, ("truth, GiB", "estimate / truth"), "Memory: 0.7 to 1.3 was asked")
 
 
+def billion() -> Iterator[Piece]:
+    """A billion interactions on paper."""
+    fits = [one for one in results("fit-*.json") if not one.get("name")]
+    with_ivf = [one for one in results("lists-*.json") if "ivf" in one["rounds"][0]]
+    yield from plan(fits[-1] if fits else None, with_ivf[-1] if with_ivf else None)
+
+
 def page() -> tuple[list[Part], str]:
     """What the page shows, and its small print."""
     made = {
@@ -224,6 +232,7 @@ def page() -> tuple[list[Part], str]:
         "What the bounds of a fit cost": bounds,
         "Lists": lists,
         "Estimates": estimates,
+        "A billion interactions, on paper": billion,
     }
     parts = [Part(title, tuple(of())) for title, of in made.items()]
     return [part for part in parts if part.pieces], "Made by python benchmarks/scale_page.py."
