@@ -14,8 +14,9 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
-def page() -> ModuleType:
+def page(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """benchmarks/scale_page.py."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))  # it imports its neighbours
     spec = importlib.util.spec_from_file_location("scale", ROOT / "benchmarks" / "scale_page.py")
     assert spec is not None
     assert spec.loader is not None
@@ -69,3 +70,16 @@ def test_exponents_are_between_neighbouring_sizes(
     grid = next(page.fitting())
     counts = next(row for row in grid.rows if row[0] == "counts")
     assert counts[1:] == ["2.00", "20.0", "2,000", "1.00", "2.00"]
+
+
+def test_a_billion_is_the_measured_rates_times_what_they_grow_with(page: ModuleType) -> None:
+    measured = fit(10**8, 1000.0) | {"shape": {"n_items": 5 * 10**6}}
+    round_ = {"ivf": {"seconds_0.95": 10.0}}
+    lists = {"users": 10_000, "items": 500_000, "rounds": [round_, round_]}
+    table = next(p for p in page.plan(measured, lists) if hasattr(p, "rows"))
+    hours = {row[0]: row[4] for row in table.rows}
+    assert hours["read and code"] == "5.6"  # 1000 s, two cores, ten times the rows
+    assert hours["counts, for the search"] == "0.1"  # 100 s, whatever the rows
+    assert hours["ranker"] == "3.9"  # 700 s, ten times the items
+    assert hours["lists of 100, IVF at 0.95"] == "556"  # 10^8 users, ten times slower
+    assert list(page.plan(None, lists)) == []
