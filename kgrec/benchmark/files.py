@@ -51,7 +51,7 @@ def find_data(suite: Suite, data: Path) -> Found:
             return Found(whole, hash_files(paths), tuple(file.name for file in absent))
         if not missing or len(lacking) < len(missing):
             missing = lacking
-    where = " and ".join(str(folder) for folder in (data / suite.folder, data))
+    where = " nor in ".join(str(folder) for folder in (data / suite.folder, data))
     raise DataError(
         f"{suite.name} needs {len(missing)} files that are neither in {where}:\n"
         + "\n".join(_wanted(missing, data / suite.folder))
