@@ -73,7 +73,7 @@ def gather(
 
 
 def pairs(name: str, evidence: Evidence, config: RankerConfig) -> tuple[sp.csr_array, sp.csr_array]:
-    """The Gram matrix of a view's undecayed histories and its pairs with what is to be predicted.
+    """The Gram matrix X^T X of a view's undecayed histories and Y^T X of what is to be predicted.
 
     Those of the view `history` are the same matrix: everything in it is predicted.
     """
@@ -86,41 +86,41 @@ def pairs(name: str, evidence: Evidence, config: RankerConfig) -> tuple[sp.csr_a
         else:
             wanted = history_matrix(history, max_items=config.max_history, mask=history.is_target())
             x = _behaviour(history, name, longest)
-            gram, cross = _counted(x, x, config), _counted(x, wanted, config)
+            gram, cross = _counted(x, x, config), _counted(wanted, x, config)
         evidence.counted[name] = gram, cross
     return evidence.counted[name]
 
 
 def sequence_pairs(evidence: Evidence, config: RankerConfig) -> tuple[sp.csr_array, sp.csr_array]:
-    """Gram matrix of the histories before each interaction, and their pairs with what came next.
+    """Gram matrix of the histories before each interaction, and the pairs of what came next.
 
     Returns:
-        X^T X and X^T Y of `history.prefixes`, (n_items, n_items) each, kept by decay.
+        X^T X and Y^T X of `history.prefixes`, (n_items, n_items) each, kept by decay.
     """
     name = f"next {config.decay:g}"
     if name not in evidence.counted:
         most = math.isqrt(MOST_COUNTED // max(int(evidence.history.is_target().sum()), 1))
         x, y = prefixes(evidence.history, config.decay, max(1, min(config.window, most)))
-        evidence.counted[name] = _counted(x, x, config), _counted(x, y, config)
+        evidence.counted[name] = _counted(x, x, config), _counted(y, x, config)
     return evidence.counted[name]
 
 
-def _counted(x: sp.csr_array, y: sp.csr_array, config: RankerConfig) -> sp.csr_array:
-    """X^T Y; where it may have more than `most_pairs` entries, only each column's best.
+def _counted(y: sp.csr_array, x: sp.csr_array, config: RankerConfig) -> sp.csr_array:
+    """Y^T X; where it may have more than `most_pairs` entries, only each row's best.
 
-    Of column j the ridge takes the rows of the largest C_ij^2 / (G_ii + penalty_i); four times as
+    Of row j the ridge takes the columns of the largest C_ji^2 / (G_ii + penalty_i); four times as
     many as it may take are kept, or as many as fit.
     """
     n = x.shape[1]
     work = int(np.diff(x.indptr).astype(np.int64) @ np.diff(y.indptr))
     if min(work, n * n) <= config.most_pairs:
-        return _product(x.T, y)
+        return _product(y.T, x)
     squares = np.bincount(x.indices, x.data.astype(np.float64) ** 2, minlength=n)
     users = np.bincount(x.indices, minlength=n)
     scale = 1 / (squares + config.ridge * np.maximum(users, 1) ** config.degree_power)
     most = int(np.clip(config.most_pairs // n, 1, 4 * config.n_neighbours))
     best = pruned_product(sp.csr_array(y.T.tocsr()), x, scale, most)
-    return either_way(best) if y is x else sp.csr_array(best.T.tocsr())
+    return either_way(best) if y is x else best
 
 
 def _gram(rows: sp.csr_array) -> sp.csr_array:

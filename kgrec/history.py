@@ -163,7 +163,7 @@ def _keep_largest(begin: Rows, columns: Ints, values: npt.NDArray[np.float32]) -
     count = np.zeros(len(begin) - 1, np.int64)
     for row in range(len(count)):
         column, value = columns[begin[row] : begin[row + 1]], values[begin[row] : begin[row + 1]]
-        order = np.argsort(column)
+        order = np.argsort(column, kind="mergesort")
         sorted_columns, sorted_values = column[order], value[order]
         n = 0
         for at in range(len(order)):

@@ -129,7 +129,7 @@ def _read(path: Path, manifest: Mapping[str, Any]) -> Recommender:
             config=config.ranker,
             dense=dense,
             sparse=csr_from_arrays("s", sparse),
-            item_vectors=offered(dense, sparse["popularity"], config.ranker),
+            item_vectors=offered(dense.item_out, dense.bias, sparse["popularity"], config.ranker),
             popularity=sparse["popularity"],
             views=tuple(manifest["views"]),
         ),

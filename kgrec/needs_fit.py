@@ -57,18 +57,20 @@ def fit_needs(shape: FitShape, config: Config) -> Estimate:
         n_tried = rows.n_tried(pairs.rows) if network.enabled else 0
         stages["counting"] = base + solved.gathering(shape)
         held = base + solved.beside
-        judged = min(shape.n_validating, 8000, max(120_000_000 // n, 1000))
+        competing = min(n, ranking.search_items)
+        judged = min(shape.n_validating, 8000, max(120_000_000 // competing, 1000))
         # The search keeps rows of blocks that its users have met; those of popular items are long.
         met = min(1.0, 2 * judged * pairs.rows / max(shape.n_users, 1) / max(n, 1))
-        blocks = int(n_tried * solved.of_views * met)
+        share = competing / n
+        blocks = int(n_tried * solved.of_views * share * met)
         if n_tried:
             tried = (n_tried - 1) * rows.outcome
             compared = solved.counted + blocks if n_tried > 1 else 0
             stages["graph network"] = held + tried + compared + rows.training(pairs, True)
         held += n_tried * rows.outcome + solved.counted
-        cached = max(blocks, int(solved.cached(ranking.trials) * met))
-        scoring = 40 * min(8_000_000, n * shape.n_validating)
-        stages["search"] = held + cached + max(solved.solving, scoring)
+        cached = max(blocks, int(solved.cached(ranking.trials) * share * met))
+        scoring = 40 * min(8_000_000, competing * shape.n_validating)
+        stages["search"] = held + cached + max(solved.solving(share), scoring)
         begun = rows.parameters if shape.searches_all and n_tried else 0
     base += begun + 8 * shape.n_users
     stages["joining parts"] = base + known.rows * (ROW + 10)
@@ -187,14 +189,6 @@ class _Blocks:
         self._beside = {
             name: 8 * self._entries(name) for name in ("attributes", "relations", "text")
         }
-        self._weighted = sum(
-            bool(weight) * self._beside[name]
-            for name, weight in (
-                ("attributes", ranking.attribute_weight),
-                ("relations", ranking.relation_weight),
-                ("text", ranking.text_weight),
-            )
-        )
         self._n_kinds = sum(bool(size) for size in self._beside.values())
         self.beside = sum(self._beside.values())
         """Gram matrices of attributes, relations and text."""
@@ -222,10 +216,9 @@ class _Blocks:
         making = max(80 * shape.n_edges, text, 30 * self._pairs.rows)
         return self.beside + making
 
-    @property
-    def solving(self) -> int:
-        """Beside what was counted, at the worst moment of solving a block."""
-        return max(map(self._solving, self._block))
+    def solving(self, share: float = 1.0) -> int:
+        """Beside what was counted, at the worst moment of solving a share of a block."""
+        return max(self._solving(view, share) for view in self._block)
 
     @property
     def counting_and_solving(self) -> int:
@@ -245,18 +238,7 @@ class _Blocks:
         prefixes = 75 * self._pairs.n_prefixes if view == "history" and self._sequence else 0
         return max(16 * gram + 90 * self._pairs.rows, 8 * gram + prefixes)
 
-    def _solving(self, view: str) -> int:
-        gram, cross = 8 * self._entries(view), 8 * self._entries(f"{view} to target")
-        # A matrix times a weight shares the indices; several kinds make a sum of their own.
-        added = self._weighted * (0.5 if self._n_kinds < 2 else 1.5)
-        before = after = 0.0
-        if view == "history":
-            cross = 0
-            if self._sequence:
-                before = 8 * self._pairs.n_before
-                after = 1.5 * (self._sequences - before)
-        summed = gram + before
-        making = (summed if before else 0) + summed + self._weighted
+    def _solving(self, view: str, share: float = 1.0) -> int:
         # What was solved lies there in parts, then as columns, then as rows.
-        solving = summed + self._weighted + 3 * self._block[view]
-        return int(added + after + cross + max(making, solving))
+        n_summands = 1 + (view == "history" and self._sequence) + self._n_kinds
+        return int(3 * self._block[view] * share) + 16 * self._pairs.n_items * (1 + n_summands)

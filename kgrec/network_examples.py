@@ -178,7 +178,7 @@ def _distinct(
     for user in range(len(start) - 1):
         rows = start[user] + np.flatnonzero(weight[start[user] : start[user + 1]] > 0)
         last, n = np.empty(len(rows), np.int64), 0
-        for row in rows[np.argsort(item[rows])]:
+        for row in rows[np.argsort(item[rows], kind="mergesort")]:
             if n and item[last[n - 1]] == item[row]:
                 if back[row] < back[last[n - 1]]:
                     last[n - 1] = row

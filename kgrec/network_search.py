@@ -49,7 +49,7 @@ def best_network(
 
     def judge(dense: DenseVectors) -> Validation:
         return Validation(
-            evidence, held_out, dense,
+            evidence, held_out, dense, max_items=ranker.search_items,
             seed=config.seed, cold_apart=cold_apart, criterion=criterion,
         )  # fmt: skip
 

@@ -65,33 +65,35 @@ class Ranker:
         return np.asarray(query * np.float32(self.config.dense_weight), np.float32)
 
 
-def block_of(name: str, evidence: Evidence, config: RankerConfig) -> sp.csr_array:
-    """The block of S that one view is multiplied by, its weight not yet in, (n_items, n_items)."""
-    if name == "last":
-        out = np.asarray(evidence.follows.sum(axis=1)).ravel()
-        return scale_rows(evidence.follows, 1 / (out + max(config.last_shrink, 1e-6)))
-    gram, cross = pairs(name, evidence, config)
-    if name != "history":
-        return _ridge_block([gram], [cross.T.tocsr()], evidence, config, gram.diagonal())
-    left, right = [gram], [gram]  # such a product is its own transpose
-    if config.sequence_weight and evidence.history.ordered:
-        before, after = sequence_pairs(evidence, config)
-        left.append(_times(config.sequence_weight, before))
-        right.append(_times(config.sequence_weight, after).T.tocsr())
-    return _ridge_block(left, right, evidence, config, evidence.degree)
-
-
-def _ridge_block(
-    left: list[sp.csr_array],
-    right: list[sp.csr_array],
+def block_of(
+    name: str,
     evidence: Evidence,
     config: RankerConfig,
-    degree: npt.NDArray[np.float32],
+    columns: npt.NDArray[np.int64] | None = None,
 ) -> sp.csr_array:
-    """The ridge of G and C^T, given as summands, with what is known beside the interactions as rows
-    more."""
-    rows = [
-        _times(weight, matrix)
+    """The block of S that one view is multiplied by, its weight not yet in.
+
+    Args:
+        name: The view.
+        evidence: What it is solved from.
+        config: Options.
+        columns: Items whose columns are wanted, (n_columns,); by default all.
+
+    Returns:
+        (n_items, n_columns) float32.
+    """
+    if name == "last":
+        out = np.asarray(evidence.follows.sum(axis=1)).ravel()
+        block = scale_rows(evidence.follows, 1 / (out + max(config.last_shrink, 1e-6)))
+        return block if columns is None else sp.csr_array(block[:, columns])
+    gram, cross = pairs(name, evidence, config)
+    left, right = [(1.0, gram)], [(1.0, cross)]
+    if name == "history" and config.sequence_weight and evidence.history.ordered:
+        before, after = sequence_pairs(evidence, config)
+        left.append((config.sequence_weight, before))
+        right.append((config.sequence_weight, after))
+    beside = [
+        (weight, matrix)
         for weight, matrix in (
             (config.attribute_weight, evidence.attributes),
             (config.relation_weight, evidence.relations),
@@ -99,21 +101,15 @@ def _ridge_block(
         )
         if weight and matrix is not None
     ]
-    if rows:
-        added = sum(rows[1:], start=rows[0])
-        left, right = [*left, added], [*right, added]
-    gram = sum(left[1:], start=left[0])
+    degree = evidence.degree if name == "history" else gram.diagonal()
     penalty = config.ridge * np.maximum(degree, 1) ** config.degree_power
     n_ridges = 1 + len(others(evidence.history))
     most = min(config.n_neighbours, max(2 * config.most_pairs // (n_ridges * len(degree)), 1))
-    block = sparse_ridge(gram.tocsr(), right, penalty, most, evidence.engine)
-    return scale_columns(block, np.maximum(evidence.degree, 1) ** -config.output_power)
-
-
-def _times(weight: float, matrix: sp.csr_array) -> sp.csr_array:
-    """The matrix times a weight; its indices are shared, for they take half of the memory."""
-    data = matrix.data * np.float32(weight)
-    return sp.csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
+    block = sparse_ridge(
+        [*left, *beside], [*right, *beside], penalty, most, evidence.engine, columns
+    )
+    users = evidence.degree if columns is None else evidence.degree[columns]
+    return scale_columns(block, np.maximum(users, 1) ** -config.output_power)
 
 
 def view_weight(name: str, history: Interactions, config: RankerConfig) -> float:
@@ -187,7 +183,7 @@ def fit_ranker(
         stacked = scale_columns(stacked, cold_factor(evidence.degree, config))
     stacked.eliminate_zeros()
     stacked.sort_indices()
-    vectors = offered(dense, evidence.degree, config)
+    vectors = offered(dense.item_out, dense.bias, evidence.degree, config)
     return Ranker(config, dense, stacked, vectors, evidence.degree, names)
 
 
@@ -196,10 +192,10 @@ def cold_factor(degree: Vectors, config: RankerConfig) -> Vectors:
     return np.where(degree == 0, config.cold_scale, 1).astype(np.float32)
 
 
-def offered(dense: DenseVectors, degree: Vectors, config: RankerConfig) -> Vectors:
+def offered(item_out: Vectors, bias: Vectors, degree: Vectors, config: RankerConfig) -> Vectors:
     """Each item's vector as offered and its bias, (n_items, size + 1)."""
-    bias = dense.bias + np.where(degree == 0, np.float32(config.cold_bias), np.float32(0))
-    return np.concatenate([dense.item_out, bias[:, None]], axis=1)
+    shifted = bias + np.where(degree == 0, np.float32(config.cold_bias), np.float32(0))
+    return np.concatenate([item_out, shifted[:, None]], axis=1)
 
 
 def popularity_vectors(degree: npt.NDArray[np.float32]) -> DenseVectors:

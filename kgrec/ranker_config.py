@@ -17,6 +17,9 @@ class RankerConfig:
     """Most evaluations that the search may take."""
     sample_rows: int = 5_000_000
     """Interactions that the search looks at; of a larger shop, those of a sample of its users."""
+    search_items: int = 60_000
+    """Items that the search ranks held-out ones among; of a larger catalogue, a random sample, so
+    that only its columns of S are solved."""
     metric_k: int = 10
     """The search maximises nDCG at this length."""
     sparse: bool = True
@@ -84,7 +87,9 @@ class RankerConfig:
                 f"ranker.ridge is {self.ridge}, ranker.decay and behaviour_decay {decays}; "
                 "the first is above 0, the others in (0, 1]"
             )
-        if min(self.n_neighbours, self.trials, self.sample_rows, self.most_pairs) < 1:
+        counts = self.n_neighbours, self.trials, self.sample_rows, self.search_items
+        if min(*counts, self.most_pairs) < 1:
             raise ConfigError(
-                "ranker.n_neighbours, trials, sample_rows and most_pairs are at least 1"
+                "ranker.n_neighbours, trials, sample_rows, search_items and most_pairs are at "
+                "least 1"
             )

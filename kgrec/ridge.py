@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
+import numba
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
@@ -15,76 +17,95 @@ from kgrec.history import index_type
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
+Longs = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
-Entries = tuple[Floats, Ints, npt.NDArray[np.int64]]
+Entries = tuple[Floats, Ints, Longs]
+Sum: TypeAlias = sp.csr_array | Sequence[tuple[float, sp.csr_array]]
+"""A matrix, or weights and matrices of which it is the sum; the sum is never made."""
+Summands = tuple[Floats, tuple[Longs, ...], tuple[Ints, ...], tuple[Floats, ...]]
+"""A `Sum` as kernels read it: weights, and of each matrix indptr, indices and data."""
 
 COLUMNS = 4096
 """Columns of S that are one task of an engine."""
+_COLUMNS_A_TURN = 16
+"""Columns that a thread takes at a time: those of popular items take far longer than others."""
 
 
 def sparse_ridge(
-    gram: sp.csr_array,
-    cross: sp.csr_array | Sequence[sp.csr_array],
+    gram: Sum,
+    cross: Sum,
     penalty: npt.ArrayLike,
     n_neighbours: int,
     engine: Engine = LOCAL,
+    columns: npt.NDArray[np.int64] | None = None,
 ) -> sp.csr_array:
     """Weights S that predict each item from its neighbours.
 
-    Column j solves (G_NN + diag(penalty_N)) s_j = C_Nj over the neighbourhood N of j: the
-    features with the largest one-variable gain C_ij^2 / (G_ii + penalty_i), j itself excluded.
+    Column j solves (G_NN + diag(penalty_N)) s_j = C_jN over the neighbourhood N of j: the
+    features with the largest one-variable gain C_ji^2 / (G_ii + penalty_i), j itself excluded.
 
     Args:
         gram: G = Z^T Z of the features, (n, n) symmetric positive semi-definite.
-        cross: C = Z^T Y of features and targets, (n, n); or matrices whose sum is C^T, which are
-            added up block by block, so that the sum is never in memory.
+        cross: C = Y^T Z of targets and features, (n, n); only entries above 0 count.
         penalty: Ridge penalty of each feature, (n,), > 0.
         n_neighbours: Most features a column may use.
         engine: Solves blocks of columns; each column is the same in whichever block it lies.
+        columns: Items whose columns are wanted, (n_columns,); by default all.
 
     Returns:
-        S, (n, n) float32 csr with at most `n_neighbours` entries a column and a zero diagonal.
+        S, (n, n_columns) float32 csr with at most `n_neighbours` entries a column, none of them
+        the item's own.
 
     Raises:
         ShapeError: The shapes differ.
 
     Source: Ning & Karypis 2011 (SLIM); Steck 2019 (EASE), restricted to a neighbourhood.
     """
-    n = gram.shape[0]
+    left, right = _parts(gram), _parts(cross)
     lam = np.asarray(penalty, np.float32)
-    summands = [cross] if isinstance(cross, sp.csr_array) else list(cross)
-    shapes = {gram.shape, *(part.shape for part in summands)}
-    if shapes != {(n, n)} or lam.shape != (n,):
+    n = len(lam)
+    shapes = {part.shape for _, part in (*left, *right)}
+    if shapes != {(n, n)}:
         raise ShapeError(f"gram, cross and penalty differ: {sorted(shapes)} and {lam.shape}")
-    g = _sorted(gram)
-    if isinstance(cross, sp.csr_array):  # row j of C^T is column j of C
-        summands = [g if cross is gram else cross.T.tocsr()]
-    diagonal = gram.diagonal().astype(np.float32) + lam
-    blocks = [range(begin, min(begin + COLUMNS, n)) for begin in range(0, max(n, 1), COLUMNS)]
-    solved = dict(engine.map(_columns, blocks, (g, summands, diagonal, n_neighbours)))
+    diagonal = lam + sum(np.float32(weight) * part.diagonal() for weight, part in left)
+    wanted = np.arange(n) if columns is None else columns
+    problem = (_summands(left), _summands(right), diagonal.astype(np.float32), n_neighbours)
+    blocks = [wanted[at : at + COLUMNS] for at in range(0, max(len(wanted), 1), COLUMNS)]
+    solved = dict(engine.map(_columns, blocks, problem))
     parts = list(zip(*(solved.pop(number) for number in range(len(blocks))), strict=True))
     weight, row, count = (np.concatenate(parts.pop(0)) for _ in range(3))
-    start = np.concatenate([[0], np.cumsum(count)]).astype(index_type(len(weight), (n, n)))
-    return sp.csr_array(sp.csc_array((weight, row, start), shape=(n, n)).tocsr())
+    shape = (n, len(wanted))
+    start = np.concatenate([[0], np.cumsum(count)]).astype(index_type(len(weight), shape))
+    return sp.csr_array(sp.csc_array((weight, row, start), shape=shape).tocsr())
+
+
+def _parts(matrix: Sum) -> Sequence[tuple[float, sp.csr_array]]:
+    return [(1.0, matrix)] if isinstance(matrix, sp.csr_array) else matrix
+
+
+def _summands(parts: Sequence[tuple[float, sp.csr_array]]) -> Summands:
+    for _, part in parts:
+        part.sort_indices()
+    return (
+        np.array([weight for weight, _ in parts], np.float32),
+        tuple(part.indptr.astype(np.int64, copy=False) for _, part in parts),
+        tuple(part.indices.astype(np.int32, copy=False) for _, part in parts),
+        tuple(part.data.astype(np.float32, copy=False) for _, part in parts),
+    )
 
 
 def _columns(
-    problem: tuple[sp.csr_array, list[sp.csr_array], Floats, int], block: range
+    problem: tuple[Summands, Summands, Floats, int], columns: npt.NDArray[np.int64]
 ) -> Entries:
     """The weights of some columns, their rows, and how many each column has."""
-    g, summands, diagonal, k = problem
-    rows = [part[block.start : block.stop] for part in summands]
-    c = _sorted(sum(rows[1:], start=rows[0]))
-    chosen = _neighbours(c.indptr, c.indices, c.data, 1 / diagonal, k, block.start)
-    weights = _solve(g.indptr, g.indices, g.data, c.indptr, c.indices, c.data, chosen, diagonal)
+    gram, cross, diagonal, k = problem
+    threads = numba.get_num_threads()
+    totals = np.zeros((threads, len(diagonal)), np.float32)
+    touched = np.empty((threads, len(diagonal)), np.int32)
+    with numba.parallel_chunksize(_COLUMNS_A_TURN):
+        chosen, weights = _solve(columns, *gram, *cross, diagonal, k, totals, touched)
     kept = (chosen >= 0) & (weights != 0)
     return weights[kept], chosen[kept], kept.sum(axis=1)
-
-
-def _sorted(matrix: sp.csr_array) -> sp.csr_array:
-    out = sp.csr_array(matrix, dtype=np.float32)
-    out.sort_indices()
-    return out
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -141,62 +162,88 @@ def sift(gain: Floats, index: Ints, size: int) -> None:
         at = worst
 
 
-@njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
-def _neighbours(
-    indptr: Ints, indices: Ints, data: Floats, scale: Floats, k: int, first: int = 0
-) -> Ints:
-    """The k rows of largest gain of each column, the first of which is column `first`, sorted."""
-    n = len(indptr) - 1
-    chosen = np.full((n, k), -1, np.int32)
-    for j in prange(n):
-        gain = np.zeros(k, np.float32)  # the empty places are the worst, so they go first
-        index = np.full(k, len(scale), np.int32)
-        for at in range(indptr[j], indptr[j + 1]):
-            i = indices[at]
-            value = data[at] * data[at] * scale[i]
-            if i != first + j and data[at] > 0 and value > gain[0]:
-                gain[0], index[0] = value, i
-                sift(gain, index, k)
-        index = np.sort(index)
-        for rank in range(k):
-            if index[rank] < len(scale):
-                chosen[j, rank] = index[rank]
-    return chosen
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _add_row(
+    row: int,
+    weight: Floats,
+    indptr: tuple[Longs, ...],
+    indices: tuple[Ints, ...],
+    data: tuple[Floats, ...],
+    total: Floats,
+    touched: Ints,
+) -> int:
+    """Adds up one row of a sum; returns how many columns it has, which `touched` then begins with.
+
+    `total` is all 0 before, and holds the row's entries above 0 after.
+    """
+    size = 0
+    for part in range(len(weight)):
+        for at in range(indptr[part][row], indptr[part][row + 1]):
+            value = weight[part] * data[part][at]
+            if value > 0:
+                column = indices[part][at]
+                if total[column] == 0:
+                    touched[size] = column
+                    size += 1
+                total[column] += value
+    return size
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _best(total: Floats, candidates: Ints, own: int, diagonal: Floats, k: int) -> Ints:
+    """The candidates of the largest total^2 / diagonal, at most k, sorted; ties go to the lower."""
+    gain = np.full(k, -1, np.float32)  # the empty places are the worst, so they go first
+    index = np.full(k, len(diagonal), np.int32)
+    for i in candidates:
+        value = total[i] * total[i] / diagonal[i]
+        if i != own and (value > gain[0] or (value == gain[0] and i < index[0])):
+            gain[0], index[0] = value, i
+            sift(gain, index, k)
+    index = np.sort(index)
+    return index[: np.searchsorted(index, len(diagonal))]
 
 
 @njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
 def _solve(
-    g_ptr: Ints,
-    g_indices: Ints,
-    g_data: Floats,
-    c_ptr: Ints,
-    c_indices: Ints,
-    c_data: Floats,
-    chosen: Ints,
+    columns: Longs,
+    g_weight: Floats,
+    g_ptr: tuple[Longs, ...],
+    g_indices: tuple[Ints, ...],
+    g_data: tuple[Floats, ...],
+    c_weight: Floats,
+    c_ptr: tuple[Longs, ...],
+    c_indices: tuple[Ints, ...],
+    c_data: tuple[Floats, ...],
     diagonal: Floats,
-) -> Floats:
-    n, k = chosen.shape
-    weights = np.zeros((n, k), np.float32)
-    for j in prange(n):
-        size = 0
-        while size < k and chosen[j, size] >= 0:
-            size += 1
-        if size == 0:
-            continue
-        left = np.zeros((size, size), np.float64)
-        right = np.zeros(size, np.float64)
-        begin, end = c_ptr[j], c_ptr[j + 1]
-        for a in range(size):
-            row = chosen[j, a]
-            begin = _place(c_indices, begin, end, row)
-            right[a] = c_data[begin]
-            low, high = g_ptr[row], g_ptr[row + 1]
-            for b in range(a):
-                low = _place(g_indices, low, high, chosen[j, b])
-                if low < high and g_indices[low] == chosen[j, b]:
-                    left[a, b] = g_data[low]
-            left[a, a] = diagonal[row]
+    k: int,
+    totals: Floats,
+    touched: Ints,
+) -> tuple[Ints, Floats]:
+    """Rows of each column, -1 after the last, and their weights, (n_columns, k) each.
+
+    `totals`, all 0, and `touched` are space of the threads, (n_threads, n) each.
+    """
+    n = len(columns)
+    chosen, weights = np.full((n, k), -1, np.int32), np.zeros((n, k), np.float32)
+    for at in prange(n):
+        total, met = totals[numba.get_thread_id()], touched[numba.get_thread_id()]
+        n_met = _add_row(columns[at], c_weight, c_ptr, c_indices, c_data, total, met)
+        rows = _best(total, met[:n_met], columns[at], diagonal, k)
+        right = total[rows].astype(np.float64)
+        for place in range(n_met):
+            total[met[place]] = 0
+        left = np.diag(diagonal[rows].astype(np.float64))
+        for part in range(len(g_weight)):
+            indices = g_indices[part]
+            for a in range(1, len(rows)):
+                low, high = g_ptr[part][rows[a]], g_ptr[part][rows[a] + 1]
+                for b in range(a):
+                    low = _place(indices, low, high, rows[b])
+                    if low == high:
+                        break
+                    if indices[low] == rows[b]:
+                        left[a, b] += g_weight[part] * g_data[part][low]
         _cholesky_solve(left, right)
-        for a in range(size):
-            weights[j, a] = right[a]
-    return weights
+        chosen[at, : len(rows)] = rows
+        weights[at, : len(rows)] = right
+    return chosen, weights

@@ -105,7 +105,7 @@ class _Climber:
         self.attempt(start, "ridge" if config.sparse else "dense_decay")
         fields = [
             field
-            for field in _fields(self.validation)
+            for field in searched_fields(self.validation)
             if (config.sparse or field in _OF_THE_NETWORK)
             and (start.dense_weight or field not in ("dense_weight", *_OF_THE_NETWORK))
         ]
@@ -177,7 +177,7 @@ def with_field(config: RankerConfig, field: str, value: float) -> RankerConfig:
     return replace(config, **{name: changed})
 
 
-def _fields(validation: Validation) -> list[str]:
+def searched_fields(validation: Validation) -> list[str]:
     """What is worth moving on this data; a weight by behaviour is one field for each."""
     n_others = len(others(validation.evidence.history))
     fields: list[str] = []

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from kgrec.candidates import draw_candidates
 from kgrec.counts import Evidence, view_matrix, view_names
 from kgrec.history import history_matrix, only_rows, scale_columns
 from kgrec.interactions import Interactions
@@ -30,14 +31,15 @@ class Validation:
         evidence: What the blocks are solved from, counted on the training part.
         held_out: The validation part.
         dense: Vectors learned on the training part.
-        max_cells: Users sampled times items at most, which bounds time; a thousand users are
-            sampled however many items there are.
+        max_cells: Users sampled times items that compete at most, which bounds time; a thousand
+            users are sampled however many items there are.
         max_users: Users sampled at most.
+        max_items: Items that compete for the lists at most; see `draw_candidates`.
         seed: Draws the sample.
         cold_apart: Items that nobody had yet count by their share of the catalogue, as if they
             sold like the others: for a split that holds items out on purpose. Otherwise by how
             many of their interactions happen to be held out, like any item.
-        criterion: What to maximise instead of nDCG.
+        criterion: What to maximise instead of nDCG; it is given all items.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Validation:
         *,
         max_cells: int = 120_000_000,
         max_users: int = 8000,
+        max_items: int = 60_000,
         seed: int = 7,
         cold_apart: bool = False,
         criterion: Criterion | None = None,
@@ -57,23 +60,28 @@ class Validation:
         truth = unseen(held_out, evidence.history)
         known = np.diff(evidence.history.start) > 0
         users = np.flatnonzero((np.diff(truth.indptr) > 0) & known)
-        size = min(len(users), max_users, max(max_cells // max(n_items, 1), 1000))
+        competing = n_items if criterion else min(n_items, max_items)
+        size = min(len(users), max_users, max(max_cells // max(competing, 1), 1000))
         self.users = np.sort(np.random.default_rng(seed).choice(users, size, replace=False))
-        chosen = np.zeros(held_out.n_users, np.bool_)
-        chosen[self.users] = True
-        self.history = evidence.history.where(chosen[evidence.history.user])
-        self.truth = truth[self.users]
-        self.seen = history_matrix(
+        self.history = evidence.history.select(self.users)
+        truth = truth[self.users]
+        self.candidates = draw_candidates(truth, competing, seed)
+        items = self.candidates.items
+        self.truth = self.candidates.columns(truth)
+        had = history_matrix(
             self.history, mask=self.history.is_target(), max_items=len(self.history) + 1
-        )[self.users]
+        )
+        self.seen = self.candidates.columns(had)
+        self.degree = evidence.degree[items]
+        self._offered = dense.item_out[items], dense.bias[items]
         self._met = np.bincount(self.history.item, minlength=n_items) > 0
         self._blocks: dict[tuple[Any, ...], sp.csr_array] = {}
-        never_had = evidence.degree == 0
+        never_had = self.degree == 0
         cold = _only(self.truth, never_had)
         self.has_cold = cold.nnz > 0
         self._targets = [(1.0, self.truth)]
         if self.has_cold and cold_apart:
-            share = float(never_had.mean())
+            share = float((evidence.degree == 0).mean())
             self._targets = [(1 - share, _only(self.truth, ~never_had)), (share, cold)]
 
     def score(self, config: RankerConfig) -> float:
@@ -103,11 +111,11 @@ class Validation:
         if len(self.users) == 0:
             yield from (np.zeros(0) for _ in self._targets)
             return
-        degree = self.evidence.degree
-        vectors, factor = offered(self.dense, degree, config), cold_factor(degree, config)
-        ranker = Ranker(config, self.dense, sp.csr_array((1, 1)), vectors, degree, ())
+        vectors = offered(*self._offered, self.degree, config)
+        factor = cold_factor(self.degree, config)
+        ranker = Ranker(config, self.dense, sp.csr_array((1, 1)), vectors, self.degree, ())
         parts = list(self._parts(config))
-        query = ranker.user_vectors(self.history)[self.users] if config.dense_weight else None
+        query = ranker.user_vectors(self.history) if config.dense_weight else None
         gained = [list[npt.NDArray[np.float64]]() for _ in self._targets]
         batch = max(1, 8_000_000 // self.truth.shape[1])
         for begin in range(0, len(self.users), batch):
@@ -121,19 +129,22 @@ class Validation:
                 scores[product.row, product.col] += product.data * factor[product.col]
             for at, (_, truth) in enumerate(self._targets):
                 seen, wanted = self.seen[rows], truth[rows]
-                gained[at].append(ndcg_of_scores(scores, seen, wanted, config.metric_k))
+                gained[at].append(
+                    ndcg_of_scores(scores, seen, wanted, config.metric_k, self.candidates.weight)
+                )
         yield from map(np.concatenate, gained)
 
     def _parts(self, config: RankerConfig) -> Iterator[tuple[sp.csr_array, sp.csr_array]]:
         if not config.sparse:
             return
         for name in view_names(self.evidence.history):
-            view = view_matrix(name, self.history, config)[self.users]
+            view = view_matrix(name, self.history, config)
             weight = view_weight(name, self.evidence.history, config)
             if weight:
                 yield view * np.float32(weight), self._block(name, config)
             if name not in ("history", "last"):
-                yield view, own_block(name, self.evidence, config)
+                own = own_block(name, self.evidence, config)
+                yield view, own if self.criterion else self.candidates.columns(own)
 
     def _block(self, name: str, config: RankerConfig) -> sp.csr_array:
         """A block as the configuration has it, kept while the search moves other fields."""
@@ -147,7 +158,8 @@ class Validation:
         if key not in self._blocks:
             while len(self._blocks) >= 8:
                 self._blocks.pop(next(iter(self._blocks)))
-            block = block_of(name, self.evidence, config)
+            columns = None if self.candidates.weight is None else self.candidates.items
+            block = block_of(name, self.evidence, config, columns)
             # Only rows of what the users have met are multiplied, of a large catalogue a small part
             self._blocks[key] = block if self.criterion else only_rows(block, self._met)
         return self._blocks[key]
@@ -175,7 +187,11 @@ def unseen(held_out: Interactions, history: Interactions) -> sp.csr_array:
 
 
 def ndcg_of_scores(
-    scores: npt.NDArray[np.float32], seen: sp.csr_array, truth: sp.csr_array, k: int
+    scores: npt.NDArray[np.float32],
+    seen: sp.csr_array,
+    truth: sp.csr_array,
+    k: int,
+    weight: npt.NDArray[np.float32] | None = None,
 ) -> npt.NDArray[np.float64]:
     """nDCG@k of each user from full score rows, (n_users,); ties take the middle rank.
 
@@ -184,6 +200,7 @@ def ndcg_of_scores(
         seen: Items to remove, (n_users, n_items).
         truth: Held-out items, (n_users, n_items).
         k: Length of the list.
+        weight: How many items each stands for, (n_items,); by default one.
     """
     gone = seen.tocoo()
     wanted = truth.tocoo()
@@ -194,7 +211,12 @@ def ndcg_of_scores(
         row = wanted.row[at : at + 512]
         own = truth_scores[at : at + 512, None]
         against = scores[row]
-        rank = (against > own).sum(1) + np.maximum((against == own).sum(1) - 1, 0) / 2
+        above, level = against > own, against == own
+        if weight is None:
+            rank = above.sum(1) + np.maximum(level.sum(1) - 1, 0) / 2
+        else:
+            itself = weight[wanted.col[at : at + 512]]
+            rank = above @ weight + np.maximum(level @ weight - itself, 0) / 2
         np.add.at(gain, row, np.where(rank < k, 1 / np.log2(rank + 2), 0))
     ideal = np.concatenate([[0], np.cumsum(1 / np.log2(np.arange(k) + 2))])
     best = ideal[np.minimum(np.diff(truth.indptr), k)]

@@ -20,7 +20,9 @@ def ranker_of(config: RankerConfig) -> Ranker:
     dense = popularity_vectors(degree)
     block = sp.csr_array((4 * 40, 40), dtype=np.float32)
     views = ("history", "last", "view", "cart")
-    return Ranker(config, dense, block, offered(dense, degree, config), degree, views)
+    return Ranker(
+        config, dense, block, offered(dense.item_out, dense.bias, degree, config), degree, views
+    )
 
 
 def test_what_is_switched_off_is_named() -> None:

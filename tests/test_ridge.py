@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kgrec.errors import ShapeError
-from kgrec.ridge import _neighbours, sparse_ridge
+from kgrec.ridge import _best, sparse_ridge
 
 
 def random_gram(n: int, seed: int) -> sp.csr_array:
@@ -36,9 +36,9 @@ def test_with_all_neighbours_it_is_the_full_ridge(seed: int, n: int) -> None:
     assert found == pytest.approx(want, abs=1e-4)
 
 
-def test_a_directed_cross_is_read_by_column() -> None:
+def test_a_directed_cross_has_a_row_for_each_target() -> None:
     gram = sp.csr_array(np.eye(3, dtype=np.float32))
-    cross = sp.csr_array(np.array([[0, 2, 0], [0, 0, 0], [0, 4, 0]], np.float32))
+    cross = sp.csr_array(np.array([[0, 0, 0], [2, 0, 4], [0, 0, 0]], np.float32))
     found = sparse_ridge(gram, cross, np.ones(3), 3).toarray()
     assert found == pytest.approx(np.array([[0, 1, 0], [0, 0, 0], [0, 2, 0]]))
 
@@ -66,15 +66,28 @@ def test_shapes_must_agree() -> None:
 @given(st.integers(0, 100_000), st.integers(1, 14), st.integers(1, 16))
 def test_the_heap_keeps_what_a_sort_would(seed: int, n: int, k: int) -> None:
     generator = np.random.default_rng(seed)
-    # few distinct values, so that most gains are tied; some are zero or below
-    values = generator.integers(-1, 3, (n, n)) * (generator.random((n, n)) < 0.7)
-    cross = sp.csr_array(values.astype(np.float32))
-    scale = generator.choice([0.25, 1.0], n).astype(np.float32)
-    found = _neighbours(cross.indptr, cross.indices, cross.data, scale, k)
-    for j in range(n):
-        gain = np.where(values[j] > 0, values[j] ** 2 * scale, 0)
-        gain[j] = 0
-        order = np.lexsort((np.arange(n), -gain))[:k]  # ties go to the lower index
-        want = np.sort(order[gain[order] > 0])
-        assert found[j, : len(want)].tolist() == want.tolist()
-        assert (found[j, len(want) :] == -1).all()
+    total = generator.integers(1, 3, n).astype(np.float32)  # few values: most gains are tied
+    diagonal = generator.choice([1.0, 4.0], n).astype(np.float32)
+    candidates = generator.permutation(n).astype(np.int32)
+    found = _best(total, candidates, 0, diagonal, k)
+    gain = total**2 / diagonal
+    order = [i for i in np.lexsort((np.arange(n), -gain)) if i != 0]  # ties go to the lower
+    assert found.tolist() == sorted(order[:k])
+
+
+def test_a_sum_is_solved_as_if_it_were_made() -> None:
+    parts = [random_gram(40, seed) for seed in range(3)]
+    weights = 1.0, 3.0, 0.5
+    weighted = list(zip(weights, parts, strict=True))
+    made = sp.csr_array(sum(np.float32(w) * part for w, part in weighted))
+    penalty = np.linspace(1, 4, 40)
+    want = sparse_ridge(made, made, penalty, 15).toarray()
+    assert sparse_ridge(weighted, weighted, penalty, 15).toarray() == pytest.approx(want, abs=1e-6)
+    assert sparse_ridge(made, weighted, penalty, 15).toarray() == pytest.approx(want, abs=1e-6)
+
+
+def test_some_columns_are_those_of_all() -> None:
+    gram, columns = random_gram(40, 1), np.array([0, 7, 8, 39])
+    whole = sparse_ridge(gram, gram, np.ones(40), 9)
+    some = sparse_ridge(gram, gram, np.ones(40), 9, columns=columns)
+    assert np.array_equal(some.toarray(), whole.toarray()[:, columns])

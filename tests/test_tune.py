@@ -7,6 +7,7 @@ import pytest
 import scipy.sparse as sp
 from toy_shop import planted_shop
 
+from kgrec.candidates import draw_candidates
 from kgrec.counts import gather
 from kgrec.graph import KnowledgeGraph
 from kgrec.interactions import Interactions
@@ -37,6 +38,39 @@ def planted_validation() -> Validation:
     parts = split(shop, SplitConfig())
     evidence = gather(parts.train, shop.graph, None, RankerConfig())
     return Validation(evidence, parts.validation, popularity_vectors(evidence.degree))
+
+
+def test_ranks_among_a_sample_are_those_of_the_catalogue_in_the_mean() -> None:
+    n, generator = 400, np.random.default_rng(3)
+    scores = generator.permutation(n).astype(np.float32)[None]
+    truth = sp.csr_array(([1.0], ([0], [int(np.argsort(-scores[0])[60])])), shape=(1, n))
+    ranks = []
+    for seed in range(300):
+        some = draw_candidates(truth, 100, seed)
+        assert 100 <= len(some.items) <= 101
+        at = np.flatnonzero(some.items == truth.indices[0])
+        assert len(at) == 1  # what is held out always competes
+        own = scores[0, truth.indices[0]]
+        ranks.append(((scores[0, some.items] > own) * some.weight).sum())
+    assert np.mean(ranks) == pytest.approx(60, abs=2)
+    assert draw_candidates(truth, n, 7).weight is None
+
+
+def test_a_sampled_catalogue_is_scored_as_its_columns_are() -> None:
+    shop = planted_shop(n_users=120, length=7)
+    parts = split(shop, SplitConfig())
+    evidence = gather(parts.train, shop.graph, None, RankerConfig())
+    dense = popularity_vectors(evidence.degree)
+    n_items = shop.interactions.n_items
+    config = RankerConfig(n_neighbours=9)
+    whole = Validation(evidence, parts.validation, dense)
+    found = []
+    for seed in range(40):
+        some = Validation(evidence, parts.validation, dense, max_items=n_items // 2, seed=seed)
+        found.append(some.score(config))
+        assert some.truth.shape == some.seen.shape == (len(some.users), len(some.candidates.items))
+    assert np.mean(found) == pytest.approx(whole.score(config), rel=0.25)
+    assert np.mean(found) != whole.score(config)
 
 
 def test_the_search_never_ends_below_its_start() -> None:

@@ -84,7 +84,7 @@ def _solve(history: Interactions, material: Material, options: Options) -> Block
     for behaviour in np.unique(history.behaviour[history.weight > 0]).tolist():
         rows = _rows(history, behaviour, options["pair_decay"])
         gram = (rows.T @ rows).tocsr()
-        cross = gram if behaviour == history.target else (rows.T @ wanted).tocsr()
+        cross = gram if behaviour == history.target else (wanted.T @ rows).tocsr()
         penalty = np.float32(options["ridge"]) / powers(gram.diagonal(), options["degree_power"])
         to_target[behaviour] = sparse_ridge(gram, cross, penalty, options["neighbours"])
     return Blocks(
