@@ -13,13 +13,13 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
+from kgrec.candidates import draw_candidates
 from kgrec.data_parallel import Group
 from kgrec.device import pick_device, product_precision
 from kgrec.engine import LOCAL, Engine
 from kgrec.errors import DataError, KgrecError, ShapeError
 from kgrec.graph import KnowledgeGraph
 from kgrec.interactions import Interactions
-from kgrec.metrics import evaluate_lists
 from kgrec.network import DenseVectors, NetworkConfig, Parameters
 from kgrec.network_checkpoint import (
     fingerprint,
@@ -36,10 +36,11 @@ from kgrec.network_whole import WholeSteps
 from kgrec.progress import say, track
 from kgrec.propagate import Nodes
 from kgrec.spectral import attribute_means, spectral_items
+from kgrec.validation import ndcg_of_scores
 
 Vectors = npt.NDArray[np.float32]
-_MOST_SCORES = 2**25
-"""Scores that validation holds at once where a step visits only some items."""
+_MOST_ITEMS = 60_000
+"""Items that validation ranks held-out ones among; of a larger catalogue, a random sample."""
 
 
 def train_network(
@@ -64,7 +65,7 @@ def train_network(
         graph: The knowledge graph; relations with users are not used here.
         text: Text embeddings of the items, (n_items, text_size); None without text.
         config: Options.
-        validation: Decides when to stop (nDCG@10 over all items); None trains every epoch.
+        validation: Decides when to stop, by nDCG@10; None trains every epoch.
         checkpoint: A folder to write to after each epoch and to go on from, with the same result
             as without a break; None writes nothing.
         start: Parameters of a training on the same items and graph to go on from, instead of the
@@ -328,29 +329,33 @@ def _fingerprint(
 
 
 def _ndcg(dense: DenseVectors, examples: Examples, validation: Interactions) -> float:
-    """Mean nDCG@10 of a sample of validation users, over all items, seen ones removed."""
-    config, k = examples.config, min(10, examples.n_items)
+    """Mean nDCG@10 of a sample of validation users, seen items removed."""
+    config = examples.config
     held_out = validation.where(validation.is_target())
-    truth = csr_array(
-        (np.ones(len(held_out), np.float32), held_out.item, held_out.start),
-        shape=(validation.n_users, examples.n_items),
-    )
     users = np.flatnonzero((np.diff(held_out.start) > 0) & (np.diff(examples.start) > 0))
     if not len(users):
         return 0.0
     if len(users) > config.validation_users:
         generator = np.random.default_rng(config.seed)
         users = np.sort(generator.choice(users, config.validation_users, replace=False))
+    some = held_out.select(users)
+    truth = csr_array(
+        (np.ones(len(some), np.float32), some.item, some.start),
+        shape=(len(users), examples.n_items),
+    )
+    truth.sum_duplicates()
+    truth.data[:] = 1
+    candidates = draw_candidates(truth, _MOST_ITEMS, config.seed)
+    truth = candidates.columns(truth)
+    vectors, bias = dense.item_out[candidates.items], dense.bias[candidates.items]
     values = []
-    most = 512
-    if config.visits_some(examples.n_items):
-        most = max(1, min(most, _MOST_SCORES // examples.n_items))
-    for some in np.array_split(users, -(-len(users) // most)):
-        history = examples.history(some)
-        scores = dense.user_vectors(history) @ dense.w_g @ dense.item_out.T + dense.bias
-        scores[history.nonzero()] = -np.inf
-        top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-        best = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1)
-        top = np.take_along_axis(top, best, axis=1)
-        values.append(evaluate_lists(top.astype(np.int32), truth[some], (k,))[f"nDCG@{k}"])
+    for rows in np.array_split(np.arange(len(users)), -(-len(users) // 512)):
+        history = examples.history(users[rows])
+        scores = dense.user_vectors(history) @ dense.w_g @ vectors.T + bias
+        seen, wanted = candidates.columns(history), truth[rows]
+        wanted = csr_array(wanted - wanted.multiply(seen > 0))
+        wanted.eliminate_zeros()
+        values.append(
+            ndcg_of_scores(np.asarray(scores, np.float32), seen, wanted, 10, candidates.weight)
+        )
     return float(np.concatenate(values).mean())
