@@ -138,6 +138,34 @@ def bounds() -> Iterator[Piece]:
     yield Grid(header, rows)
 
 
+def samples() -> Iterator[Piece]:
+    """What ranking among a sample of the catalogue costs the search."""
+    rows: list[list[object]] = []
+    for one in results("search-sample-*.json"):
+        for share in dict.fromkeys(each["share"] for each in one["samples"]):
+            same = [each for each in one["samples"] if each["share"] == share]
+            rows.append(
+                [
+                    one["data"], f"{one['n_items']:,}", f"{share:.0%}", len(one["scores"]),
+                    f"{min(each['correlation'] for each in same):.3f}",
+                    f"{max(each['lost'] for each in same):.1%}",
+                    f"{median(each['seconds'] for each in same):.2f}",
+                ]
+            )  # fmt: skip
+    if not rows:
+        return
+    yield Words(
+        "Past 60,000 items (`ranker.search_items`) the search ranks held-out items among a random "
+        "sample of the catalogue. Here the same configurations, drawn from the search's ladders, "
+        "are scored on the validation part against all items and against samples: the lowest rank "
+        "correlation of both scores, and the most of the best nDCG@10 that is lost by taking what "
+        "a sample likes best. Held-out items are scored beside the sample, so that on small "
+        "catalogues the time falls by less than the share. 60,000 are 1.4% of 4.2 million."
+    )
+    header = ("data", "items", "sampled", "configurations", "correlation", "lost", "of the time")
+    yield Grid(header, rows)
+
+
 def _steps(
     values: Sequence[float | None], rows: Sequence[int]
 ) -> Iterator[tuple[tuple[float | None, float | None], tuple[int, int]]]:
@@ -230,6 +258,7 @@ def page() -> tuple[list[Part], str]:
         "Reading": reading,
         "Fitting": fitting,
         "What the bounds of a fit cost": bounds,
+        "What a sampled catalogue costs the search": samples,
         "Lists": lists,
         "Estimates": estimates,
         "A billion interactions, on paper": billion,

@@ -42,7 +42,7 @@ def drawn(validation: Validation, n: int) -> list[RankerConfig]:
     for _ in range(n - 1):
         one = start
         for field in searched_fields(validation):
-            one = with_field(one, field, generator.choice(LADDERS[field.partition(".")[0]]))
+            one = with_field(one, field, float(generator.choice(LADDERS[field.partition(".")[0]])))
         found.append(one)
     return found
 
