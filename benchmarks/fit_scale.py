@@ -1,12 +1,15 @@
 """The whole chain on made rows of UserBehavior: seconds and memory of each stage.
 
     python benchmarks/fit_scale.py --rows 1000000 --folder DIR [--memory-budget 20GiB]
-        [--set STAGE.FIELD=VALUE ...]
+        [--set STAGE.FIELD=VALUE ...] [--users N]
 
 Generates that many rows in DIR unless they are there, then runs `kgrec prepare`, `kgrec fit` and
 `kgrec recommend -k 100` as somebody would, each in a process of its own whose resident memory is
 looked at twice a second. Split by time, no text: the graph has categories. Writes seconds by stage,
 peak memory, memory over time and the lists' rate to benchmarks/results/fit-ROWS[-NAME].json.
+
+A command that has ended is not run again: what was measured of it lies in DIR. With --users, lists
+are made for so many users, drawn at random, and the result says so.
 """
 
 from __future__ import annotations
@@ -20,8 +23,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from generate_taobao import write
 
+from kgrec import load
 from kgrec.benchmark.limits import resident_bytes
 from kgrec.benchmark.made import commit, hardware
 from kgrec.estimate import list_shape
@@ -56,13 +61,41 @@ def watched(command: list[str], log: Path) -> dict[str, Any]:
     }
 
 
+def once(name: str, command: list[str], folder: Path, rows: int) -> dict[str, Any]:
+    """What was measured of a command, which is run unless it has been."""
+    kept, log = folder / f"{name}-{rows}.json", folder / f"{name}-{rows}.log"
+    options = [word for word in command if "/" not in word]
+    if not kept.is_file():
+        of = {"options": options, "commit": commit()}
+        kept.write_text(json.dumps(watched(command, log) | of))
+    found: dict[str, Any] = json.loads(kept.read_text())
+    if found["options"] != options:
+        raise SystemExit(f"{kept} was measured with {' '.join(found['options'])}; remove it")
+    short = {key: found[key] for key in ("seconds", "peak_gib")}
+    print(f"{name}: {json.dumps(short)}", file=sys.stderr, flush=True)
+    return found
+
+
+def some_users(shop: Path, n: int, path: Path) -> Path:
+    """A file of so many ids, drawn at random and the same each time."""
+    users = load(shop).users
+    drawn = np.random.default_rng(7).choice(len(users), min(n, len(users)), replace=False)
+    path.write_text("".join(f"{one}\n" for one in users.take(np.sort(drawn))))
+    return path
+
+
 def chosen(log: Path) -> list[str]:
     """What a fit says that it chose to keep to its budget."""
     return [line for line in log.read_text().splitlines() if "chosen to fit" in line]
 
 
 def run(
-    rows: int, folder: Path, options: list[str], shards: int, budget: str | None
+    rows: int,
+    folder: Path,
+    options: list[str],
+    shards: int,
+    budget: str | None,
+    n_users: int | None,
 ) -> dict[str, Any]:
     """The chain; what was prepared before is taken as it is."""
     csv, shop = folder / f"UserBehavior-{rows}.csv", folder / f"shop-{rows}"
@@ -79,14 +112,15 @@ def run(
     }  # fmt: skip
     found: dict[str, Any] = {}
     for name, command in commands.items():
-        found[name] = watched(command, folder / f"{name}-{rows}.log")
-        short = {key: found[name][key] for key in ("seconds", "peak_gib")}
-        print(f"{name}: {json.dumps(short)}", file=sys.stderr, flush=True)
+        if name == "recommend" and n_users is not None:
+            command += ["--users", str(some_users(shop, n_users, folder / f"users-{rows}.txt"))]
+        found[name] = once(name, command, folder, rows)
     shape = list_shape(model)
     return {
         "rows": rows,
         "options": options,
         "memory_budget": budget,
+        "users": n_users,
         **found,
         "bytes": {
             path.name: sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
@@ -94,7 +128,7 @@ def run(
         },
         "shape": {name: getattr(shape, name) for name in ("n_users", "n_items", "size")},
         "chosen": chosen(folder / f"fit-{rows}.log"),
-        "commit": commit(),
+        "commit": found["fit"]["commit"],
         "hardware": hardware(),
     }
 
@@ -107,10 +141,11 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="options", metavar="OPTION")
     parser.add_argument("--memory-budget", help="what fit may take; it chooses its options by it")
     parser.add_argument("--shards", type=int, default=4)
+    parser.add_argument("--users", type=int, help="lists for so many users; by default all")
     parser.add_argument("--name", default="", help="added to the result's name")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
-    found = run(args.rows, args.folder, args.options, args.shards, args.memory_budget)
+    found = run(args.rows, args.folder, args.options, args.shards, args.memory_budget, args.users)
     found["name"] = args.name
     RESULTS.mkdir(exist_ok=True)
     name = f"fit-{args.rows}" + (f"-{args.name}" if args.name else "")

@@ -138,7 +138,7 @@ def view_names(history: Interactions) -> tuple[str, ...]:
     """The views of a history: `history`, `last`, and each behaviour that is not to be predicted."""
     others: tuple[str, ...] = ()
     if history.target is not None:
-        positive = np.unique(history.behaviour[history.weight > 0])
+        positive = np.flatnonzero(np.bincount(history.behaviour[history.weight > 0]))
         others = tuple(history.behaviours[b] for b in positive if b != history.target)
     return ("history", "last", *others)
 

@@ -27,7 +27,7 @@ from kgrec.history import narrow, scale_columns, scale_rows
 from kgrec.interactions import Interactions
 from kgrec.network import DenseVectors
 from kgrec.ranker_config import RankerConfig
-from kgrec.ridge import sparse_ridge
+from kgrec.ridge import diagonal_of, sparse_ridge
 
 Vectors = npt.NDArray[np.float32]
 _CROSS_WEIGHT, _OWN_WEIGHT = 0.3, 3.0
@@ -59,10 +59,13 @@ class Ranker:
         return sp.csr_array(sp.hstack(parts, format="csr"))
 
     def user_vectors(self, history: Interactions) -> npt.NDArray[np.float32]:
-        """W_g^T g_u and a final one for the bias, times the dense weight, (n_users, size + 1)."""
+        """W_g^T g_u and a final one for the bias, times the dense weight, (n_users, size + 1).
+
+        Where that is 0 the bias is popularity, which orders what nothing else does.
+        """
         g = self.dense.user_vectors(dense_history(history, self.config))
         query = np.concatenate([g @ self.dense.w_g, np.ones((len(g), 1), np.float32)], axis=1)
-        return np.asarray(query * np.float32(self.config.dense_weight), np.float32)
+        return np.asarray(query * np.float32(self.config.dense_weight or 1), np.float32)
 
 
 def block_of(
@@ -101,7 +104,7 @@ def block_of(
         )
         if weight and matrix is not None
     ]
-    degree = evidence.degree if name == "history" else gram.diagonal()
+    degree = evidence.degree if name == "history" else diagonal_of(gram)
     penalty = config.ridge * np.maximum(degree, 1) ** config.degree_power
     n_ridges = 1 + len(others(evidence.history))
     most = min(config.n_neighbours, max(2 * config.most_pairs // (n_ridges * len(degree)), 1))
@@ -142,7 +145,7 @@ def own_block(name: str, evidence: Evidence, config: RankerConfig) -> sp.csr_arr
     viewed and bought + 1) / (users who viewed + 1 / mean rate).
     """
     gram, cross = pairs(name, evidence, config)
-    met, went_on = gram.diagonal(), cross.diagonal()
+    met, went_on = diagonal_of(gram), diagonal_of(cross)
     mean = max(float(went_on.sum()) / max(float(met.sum()), 1e-9), 1e-9)
     rate = (went_on + 1) / (met + 1 / mean) / mean
     weight = own_weight(name, evidence.history, config)

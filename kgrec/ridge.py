@@ -67,9 +67,10 @@ def sparse_ridge(
     shapes = {part.shape for _, part in (*left, *right)}
     if shapes != {(n, n)}:
         raise ShapeError(f"gram, cross and penalty differ: {sorted(shapes)} and {lam.shape}")
-    diagonal = lam + sum(np.float32(weight) * part.diagonal() for weight, part in left)
+    summed, targets = _summands(left), _summands(right)
+    diagonal = lam + sum(np.float32(weight) * diagonal_of(part) for weight, part in left)
     wanted = np.arange(n) if columns is None else columns
-    problem = (_summands(left), _summands(right), diagonal.astype(np.float32), n_neighbours)
+    problem = (summed, targets, diagonal.astype(np.float32), n_neighbours)
     blocks = [wanted[at : at + COLUMNS] for at in range(0, max(len(wanted), 1), COLUMNS)]
     solved = dict(engine.map(_columns, blocks, problem))
     parts = list(zip(*(solved.pop(number) for number in range(len(blocks))), strict=True))
@@ -106,6 +107,23 @@ def _columns(
         chosen, weights = _solve(columns, *gram, *cross, diagonal, k, totals, touched)
     kept = (chosen >= 0) & (weights != 0)
     return weights[kept], chosen[kept], kept.sum(axis=1)
+
+
+def diagonal_of(matrix: sp.csr_array) -> Floats:
+    """The diagonal of a square matrix with sorted indices, (n,); scipy's reads every entry."""
+    found: Floats = _diagonal(matrix.indptr, matrix.indices, matrix.data)
+    return found
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _diagonal(indptr: Longs, indices: Ints, data: Floats) -> Floats:
+    n = len(indptr) - 1
+    found = np.zeros(n, np.float32)
+    for row in range(n):
+        at = _place(indices, indptr[row], indptr[row + 1], row)
+        if at < indptr[row + 1] and indices[at] == row:
+            found[row] = data[at]
+    return found
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
@@ -233,16 +251,24 @@ def _solve(
         for place in range(n_met):
             total[met[place]] = 0
         left = np.diag(diagonal[rows].astype(np.float64))
+        for place in range(len(rows)):
+            met[rows[place]] = place  # elsewhere it holds anything
         for part in range(len(g_weight)):
-            indices = g_indices[part]
+            indices, data = g_indices[part], g_data[part]
             for a in range(1, len(rows)):
                 low, high = g_ptr[part][rows[a]], g_ptr[part][rows[a] + 1]
-                for b in range(a):
-                    low = _place(indices, low, high, rows[b])
-                    if low == high:
-                        break
-                    if indices[low] == rows[b]:
-                        left[a, b] += g_weight[part] * g_data[part][low]
+                if high - low > 8 * a:
+                    for b in range(a):
+                        low = _place(indices, low, high, rows[b])
+                        if low == high:
+                            break
+                        if indices[low] == rows[b]:
+                            left[a, b] += g_weight[part] * data[low]
+                else:
+                    for entry in range(low, high):
+                        b = met[indices[entry]]
+                        if 0 <= b < a and rows[b] == indices[entry]:
+                            left[a, b] += g_weight[part] * data[entry]
         _cholesky_solve(left, right)
         chosen[at, : len(rows)] = rows
         weights[at, : len(rows)] = right

@@ -222,3 +222,14 @@ def test_what_came_after_the_cut_is_kept_and_not_learned(tmp_path: Path) -> None
         assert one.later is not None
         assert one.history.time.max() < one.held_out.time.min() <= one.later.time.min()
         assert len(one.full_history()) == len(rows)
+
+
+def test_without_a_dense_half_popularity_orders_what_s_does_not_reach() -> None:
+    shop = planted_shop(n_users=120)
+    options = "ranker.search=false", "ranker.dense_weight=0", "ranker.n_neighbours=2"
+    model = fit(shop, quick(*options, "split.method=none", "ranker.attribute_weight=0"))
+    lists = model.top_k(np.arange(120), 30)
+    for items, scores in zip(lists.items, lists.scores, strict=True):
+        rest = items[(scores < 1e-5) & (items >= 0)]
+        assert len(rest) > 10
+        assert (np.diff(model.ranker.popularity[rest]) <= 0).all()

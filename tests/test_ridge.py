@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kgrec.errors import ShapeError
-from kgrec.ridge import _best, sparse_ridge
+from kgrec.ridge import _best, diagonal_of, sparse_ridge
 
 
 def random_gram(n: int, seed: int) -> sp.csr_array:
@@ -54,6 +54,14 @@ def test_it_keeps_the_strongest_neighbours() -> None:
 def test_an_item_without_neighbours_has_no_column() -> None:
     gram = sp.csr_array(np.diag([1.0, 2.0]).astype(np.float32))
     assert sparse_ridge(gram, gram, np.ones(2), 5).nnz == 0
+
+
+def test_the_diagonal_of_a_matrix_some_of_whose_rows_lack_theirs() -> None:
+    dense = np.array([[2, 1, 0], [1, 0, 3], [0, 0, 0]], np.float32)
+    assert diagonal_of(sp.csr_array(dense)).tolist() == [2, 0, 0]
+    gram = random_gram(30, 2)
+    gram.sort_indices()
+    assert np.array_equal(diagonal_of(gram), gram.diagonal())
 
 
 def test_shapes_must_agree() -> None:
