@@ -108,7 +108,7 @@ class Recommender:
         while len(left):
             short = []
             for some in np.array_split(left, -(-len(left) * wanted // _MOST_RETRIEVED)):
-                dense, retrieved = self.index.search(query[some], wanted, selector)
+                dense, retrieved = self._ask(query[some], wanted, selector)
                 top = rank_union(query[some], vectors, sparse[some], retrieved, seen[some], may, k)
                 found[some], scores[some] = top.items, top.scores
                 # What the index kept back scores at most its last answer, unless S reaches it.
@@ -119,6 +119,15 @@ class Recommender:
             left = np.concatenate(short)
             wanted = min(wanted * 4, n_allowed)
         return TopK(found, scores)
+
+    def _ask(
+        self, query: Vectors, wanted: int, selector: Mask | None
+    ) -> tuple[Vectors, npt.NDArray[np.int64]]:
+        """What the index finds; asked once where all ask for the same, as without a dense half."""
+        same = len(query) > 1 and not (query != query[0]).any()
+        dense, items = self.index.search(query[:1] if same else query, wanted, selector)
+        shape = len(query), items.shape[1]
+        return np.broadcast_to(dense, shape), np.broadcast_to(items, shape)
 
     def _popular(self, k: int, may: Mask) -> tuple[Vectors, npt.NDArray[np.int32]]:
         scores = np.where(may, self.ranker.popularity, -np.inf).astype(np.float32)
