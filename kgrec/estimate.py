@@ -172,27 +172,18 @@ def _list_shape(model: Path, manifest: dict[str, Any]) -> ListShape:
     n_rows = sum(tables[name].num_rows for name in parts if name in tables)
     with safe_open(model / "dense.safetensors", framework="np") as dense:
         n_items, size = dense.get_slice("item_out").get_shape()
-    with safe_open(model / "sparse.safetensors", framework="np") as sparse:
-        per_row = np.diff(sparse.get_tensor("s.indptr"))
-    item = pq.read_table(model / "history.parquet", columns=["item"])["item"].to_numpy()
-    n_views = max(len(per_row) // max(n_items, 1), 1)
-    of_view = per_row.reshape(n_views, n_items)
-    # A row counts in the view of all and in that of its behaviour, if that has one.
-    every, own = of_view[0][item].sum(), of_view[2:][:, item].sum() / max(n_views - 2, 1)
     n_users = tables["nodes_user.parquet"].num_rows
     return ListShape(
         n_users=n_users,
         n_items=int(n_items),
         n_rows=n_rows,
         size=int(size),
-        reached=float(every + own) / max(n_users, 1),
         dense=files["dense.safetensors"],
         sparse=files["sparse.safetensors"],
         index=files["items.faiss"],
         graph=files["graph.safetensors"],
         strings=strings + 16 * ids,
         id_bytes=_mean_id(tables, "nodes_user.parquet"),
-        n_views=n_views,
     )
 
 

@@ -72,6 +72,7 @@ class ItemIndex:
         self.device, self._in_torch = device, in_torch
         self._gpu: GpuCopy | None = None
         self._exact: tuple[Vectors, ExactSearch | None] | None = None
+        self._asked: tuple[bytes, Vectors, npt.NDArray[np.int64]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # What lies on a GPU does not travel: whoever gets this asks for a GPU of its own.
@@ -94,6 +95,7 @@ class ItemIndex:
 
     @n_probe.setter
     def n_probe(self, cells: int) -> None:
+        self._asked = None
         if hasattr(self._index, "nprobe"):
             self._index.nprobe = cells
             if self._gpu is not None and self._gpu.index is not None:
@@ -168,7 +170,8 @@ class ItemIndex:
     def search(
         self, queries: Vectors, k: int, allowed: npt.NDArray[np.bool_] | None = None
     ) -> tuple[Vectors, npt.NDArray[np.int64]]:
-        """The k items with the largest inner product.
+        """The k items with the largest inner product; queries that are all the same, as without a
+        dense half, are one.
 
         Args:
             queries: (n, size) float32.
@@ -184,8 +187,21 @@ class ItemIndex:
         size, padding = self._index.d, self._index.pq.M - 1 if self.kind == "ivfpq" else 0
         if queries.ndim != 2 or not size - padding <= queries.shape[1] <= size:
             raise ShapeError(f"queries have shape {queries.shape}, items have size {size}")
-        faiss = load_faiss()
         wanted = min(k, self.n_items)
+        if len(queries) < 2 or (queries != queries[0]).any():
+            return self._search(queries, wanted, allowed)
+        query, shape = queries[0].tobytes(), (len(queries), wanted)
+        last = None if allowed is not None else self._asked
+        if last is None or last[0] != query or last[1].shape[1] < wanted:
+            last = (query, *self._search(queries[:1], wanted, allowed))
+            self._asked = last if allowed is None else self._asked
+        scores, items = (found[:, :wanted] for found in last[1:])
+        return np.broadcast_to(scores, shape), np.broadcast_to(items, shape)
+
+    def _search(
+        self, queries: Vectors, wanted: int, allowed: npt.NDArray[np.bool_] | None
+    ) -> tuple[Vectors, npt.NDArray[np.int64]]:
+        faiss, size = load_faiss(), self._index.d
         params = None
         if allowed is not None:
             selector = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
@@ -12,10 +13,14 @@ from kgrec.topk import TopK
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 
+_USERS_A_TURN = 8
+"""Users that a thread takes at a time: some have far longer histories than others."""
+
 
 def rank_union(
     query: Floats,
     items: Floats,
+    rows: sp.csr_array,
     sparse: sp.csr_array,
     retrieved: npt.NDArray[np.int64],
     seen: sp.csr_array,
@@ -27,16 +32,21 @@ def rank_union(
     Args:
         query: (n, size) float32.
         items: (n_items, size) float32.
-        sparse: x_u^T S of each user, (n, n_items), sorted indices.
+        rows: x_u of each user, (n, n_rows).
+        sparse: S, (n_rows, n_items).
         retrieved: Items that the index found, (n, m), -1 for none.
-        seen: Items to leave out, (n, n_items), sorted indices.
+        seen: Items to leave out, (n, n_items).
         allowed: Items that a list may hold, (n_items,).
         k: Length of the lists.
     """
-    found, scores = _rank(
-        query, items, sparse.indptr, sparse.indices, sparse.data, np.sort(retrieved, axis=1),
-        seen.indptr, seen.indices, allowed, k,
-    )  # fmt: skip
+    shape = numba.get_num_threads(), len(items)
+    with numba.parallel_chunksize(_USERS_A_TURN):
+        found, scores = _rank(
+            query, items, rows.indptr, rows.indices, rows.data,
+            sparse.indptr, sparse.indices, sparse.data, retrieved,
+            seen.indptr, seen.indices, allowed, k,
+            np.empty(shape, np.float32), np.zeros(shape, np.int32), np.empty(shape, np.int32),
+        )  # fmt: skip
     return TopK(found, scores)
 
 
@@ -79,6 +89,9 @@ def _offer(found: Ints, scores: Floats, item: int, score: float) -> None:
 def _rank(
     query: Floats,
     items: Floats,
+    x_ptr: Ints,
+    x_indices: Ints,
+    x_data: Floats,
     s_ptr: Ints,
     s_indices: Ints,
     s_data: Floats,
@@ -87,27 +100,39 @@ def _rank(
     seen_indices: Ints,
     allowed: npt.NDArray[np.bool_],
     k: int,
+    totals: Floats,
+    marks: Ints,
+    touched: Ints,
 ) -> tuple[Ints, Floats]:
+    """Items and scores, (n, k) each; `totals`, `marks`, all 0, and `touched` are space of the
+    threads, (n_threads, n_items) each."""
     n = len(query)
     found = np.full((n, k), -1, np.int32)
     scores = np.full((n, k), -np.inf, np.float32)
     for u in prange(n):
-        s, s_end = s_ptr[u], s_ptr[u + 1]
-        seen, seen_end = seen_ptr[u], seen_ptr[u + 1]
-        r, r_end = 0, retrieved.shape[1]
-        while s < s_end or r < r_end:  # three sorted lists, walked together
-            item = retrieved[u, r] if r < r_end else items.shape[0]
-            added = np.float32(0)
-            if s < s_end and s_indices[s] <= item:
-                item, added = s_indices[s], s_data[s]
-                s += 1
-            while r < r_end and retrieved[u, r] <= item:
-                r += 1
-            while seen < seen_end and seen_indices[seen] < item:
-                seen += 1
-            if item < 0 or not allowed[item]:
-                continue
-            if seen < seen_end and seen_indices[seen] == item:
-                continue
-            _offer(found[u], scores[u], item, _dot(query[u], items[item]) + added)
+        thread = numba.get_thread_id()
+        total, mark, met = totals[thread], marks[thread], touched[thread]
+        gone, here = np.int32(2 * u + 1), np.int32(2 * u + 2)  # no other user's marks
+        for at in range(seen_ptr[u], seen_ptr[u + 1]):
+            mark[seen_indices[at]] = gone
+        size = 0
+        for at in range(x_ptr[u], x_ptr[u + 1]):
+            row, weight = x_indices[at], x_data[at]
+            for entry in range(s_ptr[row], s_ptr[row + 1]):
+                item = s_indices[entry]
+                if mark[item] == here:
+                    total[item] += weight * s_data[entry]
+                elif mark[item] != gone and allowed[item]:
+                    mark[item], total[item] = here, weight * s_data[entry]
+                    met[size] = item
+                    size += 1
+        for at in range(retrieved.shape[1]):
+            item = retrieved[u, at]
+            if item >= 0 and mark[item] != here and mark[item] != gone and allowed[item]:
+                mark[item], total[item] = here, 0
+                met[size] = item
+                size += 1
+        for at in range(size):
+            item = met[at]
+            _offer(found[u], scores[u], item, _dot(query[u], items[item]) + total[item])
     return found, scores

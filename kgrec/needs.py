@@ -6,7 +6,7 @@ leave out is what Python, the libraries and the allocator take, which is measure
 
 from __future__ import annotations
 
-import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -66,9 +66,6 @@ class ListShape:
     n_rows: int
     size: int
     """Length of an item's vector, its bias left out."""
-    n_views: int
-    reached: float
-    """Entries of S in the rows that a user's history picks, the mean over users."""
     dense: int
     """Bytes of the vectors, likewise of S, of the index and of the graph."""
     sparse: int
@@ -88,10 +85,9 @@ def lists_needs(shape: ListShape, k: int, n_users: int, batch: int) -> Estimate:
     held = IMPORTS["recommend"] + graph + shape.sparse + shape.dense
     model = held + vectors + shape.index
     merged = shape.n_rows * ROW
-    reached = b * n * (1 - math.exp(-shape.reached / max(n, 1)))
     length = shape.n_rows / max(shape.n_users, 1)
     retrieved = min(b * min(k + length + 64, n), 2**23)
-    ranking = 16 * reached + 28 * retrieved + 8 * b * k + 4 * b * shape.size * 3
+    ranking = 12 * n * (os.cpu_count() or 1) + 24 * retrieved + 8 * b * k + 4 * b * shape.size * 3
     ranking += b * length * 100 + 4 * 1024 * min(8192, n)
     waiting = min(2**18 + b * k, n_users * k) * 100
     stages = {

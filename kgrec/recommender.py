@@ -78,12 +78,12 @@ class Recommender:
         """
         known = (self.history if history is None else history).select(users)
         may = np.ones(len(self.items), np.bool_) if allowed is None else allowed
-        sparse = _sorted(self.ranker.rows(known) @ self.ranker.sparse)
+        rows = self.ranker.rows(known)
         query = self.ranker.user_vectors(known)
         seen = history_matrix(known, mask=known.is_target(), max_items=len(known) + 1)
         if not exclude_seen:
             seen = sp.csr_array(seen.shape, dtype=np.float32)
-        top = self._retrieve(query, sparse, _sorted(seen), may, min(k, len(self.items)))
+        top = self._retrieve(query, rows, seen, may, min(k, len(self.items)))
         empty = ~_has_history(known)
         if empty.any():
             scores, items = self._popular(top.items.shape[1], may)
@@ -91,7 +91,7 @@ class Recommender:
         return _padded(top, k)
 
     def _retrieve(
-        self, query: Vectors, sparse: sp.csr_array, seen: sp.csr_array, may: Mask, k: int
+        self, query: Vectors, rows: sp.csr_array, seen: sp.csr_array, may: Mask, k: int
     ) -> TopK:
         """Asks the index for more until nothing that it kept back could enter a list; a GPU
         scores every item instead."""
@@ -100,7 +100,7 @@ class Recommender:
         selector = may if n_allowed < len(may) else None
         exact = self.index.brute_force(vectors)
         if exact is not None:
-            return exact.top_k(query, k, sparse, seen, selector)
+            return exact.top_k(query, k, rows @ self.ranker.sparse, seen, selector)
         wanted = min(k + int(np.diff(seen.indptr).max(initial=0)) + 64, len(may))
         found = np.full((len(query), k), -1, np.int32)
         scores = np.full((len(query), k), -np.inf, np.float32)
@@ -108,26 +108,21 @@ class Recommender:
         while len(left):
             short = []
             for some in np.array_split(left, -(-len(left) * wanted // _MOST_RETRIEVED)):
-                dense, retrieved = self._ask(query[some], wanted, selector)
-                top = rank_union(query[some], vectors, sparse[some], retrieved, seen[some], may, k)
+                dense, retrieved = self.index.search(query[some], wanted, selector)
+                top = rank_union(
+                    query[some], vectors, rows[some], self.ranker.sparse, retrieved, seen[some],
+                    may, k,
+                )  # fmt: skip
                 found[some], scores[some] = top.items, top.scores
                 # What the index kept back scores at most its last answer, unless S reaches it.
-                slack = 1e-5 * (1 + np.abs(dense[:, -1]))
+                rounded = (query[some, :-1] != 0).any(axis=1)  # a bias alone is not
+                slack = np.where(rounded, 1e-5 * (1 + np.abs(dense[:, -1])), 0)
                 short.append(some[top.scores[:, -1] <= dense[:, -1] + slack])
             if not self.index.exact or wanted >= n_allowed:
                 break
             left = np.concatenate(short)
             wanted = min(wanted * 4, n_allowed)
         return TopK(found, scores)
-
-    def _ask(
-        self, query: Vectors, wanted: int, selector: Mask | None
-    ) -> tuple[Vectors, npt.NDArray[np.int64]]:
-        """What the index finds; asked once where all ask for the same, as without a dense half."""
-        same = len(query) > 1 and not (query != query[0]).any()
-        dense, items = self.index.search(query[:1] if same else query, wanted, selector)
-        shape = len(query), items.shape[1]
-        return np.broadcast_to(dense, shape), np.broadcast_to(items, shape)
 
     def _popular(self, k: int, may: Mask) -> tuple[Vectors, npt.NDArray[np.int32]]:
         scores = np.where(may, self.ranker.popularity, -np.inf).astype(np.float32)
@@ -296,12 +291,6 @@ def load_model(path: str | Path) -> Recommender:
     from kgrec.model_folder import load
 
     return load(Path(path))
-
-
-def _sorted(matrix: sp.csr_array) -> sp.csr_array:
-    out = sp.csr_array(matrix, dtype=np.float32)
-    out.sort_indices()
-    return out
 
 
 def _has_history(known: Interactions) -> Mask:

@@ -50,7 +50,8 @@ def on_cpu(
 ) -> TopK:  # fmt: skip
     """The lists of the way without torch, to which every item was retrieved."""
     every = np.tile(np.arange(len(items)), (len(query), 1))
-    return rank_union(query, items, sparse, every, seen, allowed, k)
+    each = sp.eye_array(len(query), dtype=np.float32, format="csr")
+    return rank_union(query, items, sp.csr_array(each), sparse, every, seen, allowed, k)
 
 
 def same(one: TopK, other: TopK) -> bool:

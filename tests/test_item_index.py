@@ -66,3 +66,23 @@ def test_a_query_of_another_size_is_refused() -> None:
 def test_options_out_of_range_are_refused() -> None:
     with pytest.raises(ConfigError, match="index"):
         IndexConfig(pq_bytes=0)
+
+
+def test_queries_that_are_all_the_same_are_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    index = ItemIndex.build(vectors, IndexConfig(kind="flat", device="cpu"))
+    asked, search = [], ItemIndex._search
+    monkeypatch.setattr(
+        ItemIndex, "_search", lambda self, *args: asked.append(len(args[0])) or search(self, *args)
+    )
+    one, allowed = np.ones((1, 3), np.float32), np.arange(50) % 2 == 0
+    many = np.repeat(one, 5, axis=0)
+    wanted = [search(index, one, k, None) for k in (9, 4)]
+    for k, (scores, items) in zip((9, 4), wanted, strict=True):
+        found = index.search(many, k)
+        assert np.array_equal(found[0], np.repeat(scores, 5, axis=0))
+        assert np.array_equal(found[1], np.repeat(items, 5, axis=0))
+    assert asked == [1]
+    assert (index.search(many, 9, allowed)[1] % 2 == 0).all()
+    index.search(2 * many, 4)
+    assert asked == [1, 1, 1]
