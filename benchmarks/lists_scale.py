@@ -173,7 +173,7 @@ def recommender(made: Scene, **index: Any) -> Any:
     )
     dense = DenseVectors(items, items, np.eye(size, dtype=np.float32), np.zeros(n, np.float32))
     config, popularity = RankerConfig(), np.ones(n, np.float32)
-    vectors = offered(dense, popularity, config)
+    vectors = offered(items, dense.bias, popularity, config)
     nothing = sp.csr_array((2 * n, n), dtype=np.float32)
     ranker = Ranker(config, dense, nothing, vectors, popularity, ("history", "last"))
     return Recommender(

@@ -26,7 +26,7 @@ SIZE = 64
 """Numbers of an item's vector."""
 Result = Mapping[str, Any]
 _GROWS = {
-    "start": "rows", "counts": "rows", "graph network": "rows", "search": "items",
+    "start": "rows", "counts": "rows", "graph network": "rows", "search": "nothing, a sample",
     "ranker": "items", "index": "items",
 }  # fmt: skip
 _SPREADS = {"search": "columns, over workers", "ranker": "columns, over workers"}
@@ -71,15 +71,15 @@ def plan(fit: Result | None, lists: Result | None) -> Iterator[Piece]:
         f"{NIGHT} hours, in {USERS // 100_000:,} shards of 100,000 users. What runs on one machine "
         "gains by more cores only as far as its libraries share the work; two were measured."
     )
-    memory = [
-        ["interactions, whole and cut", f"2 x {ROW} bytes a row", 2 * ROW * ROWS],
-        ["ids and their numbers", "40 bytes each", 40 * (USERS + ITEMS)],
-        [f"vectors of {SIZE}: in, out, offered, index", f"4 x {4 * SIZE + 4} bytes an item",
-         4 * (4 * SIZE + 4) * ITEMS],
-        [f"{PAIRS} pairs an item, four views and what they predict, at most three at once",
-         f"3 x 1.5 x 8 x {PAIRS} bytes an item", int(36 * PAIRS * ITEMS)],
-        ["S, twice as many entries as pairs of a view", f"16 x {PAIRS} bytes an item",
-         16 * PAIRS * ITEMS],
+    memory: list[tuple[str, str, int]] = [
+        ("interactions, whole and cut", f"2 x {ROW} bytes a row", 2 * ROW * ROWS),
+        ("ids and their numbers", "40 bytes each", 40 * (USERS + ITEMS)),
+        (f"vectors of {SIZE}: in, out, offered, index", f"4 x {4 * SIZE + 4} bytes an item",
+         4 * (4 * SIZE + 4) * ITEMS),
+        (f"{PAIRS} pairs an item, four views and what they predict, at most three at once",
+         f"3 x 1.5 x 8 x {PAIRS} bytes an item", int(36 * PAIRS * ITEMS)),
+        ("S, twice as many entries as pairs of a view", f"16 x {PAIRS} bytes an item",
+         16 * PAIRS * ITEMS),
     ]  # fmt: skip
     rows: list[list[object]] = [[name, how, f"{size / 2**30:,.0f}"] for name, how, size in memory]
     whole = sum(size for _, _, size in memory)
