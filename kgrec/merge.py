@@ -26,6 +26,7 @@ def rank_union(
     seen: sp.csr_array,
     allowed: npt.NDArray[np.bool_],
     k: int,
+    bound: Floats | None = None,
 ) -> TopK:
     """The k best of all items that were retrieved or that S reaches, by their full scores.
 
@@ -38,13 +39,17 @@ def rank_union(
         seen: Items to leave out, (n, n_items).
         allowed: Items that a list may hold, (n_items,).
         k: Length of the lists.
+        bound: What no inner product of a user's query exceeds, (n,): items that cannot enter the
+            list even so are passed over. None where that is not known.
     """
+    if bound is None:
+        bound = np.full(len(query), np.inf, np.float32)
     shape = numba.get_num_threads(), len(items)
     with numba.parallel_chunksize(_USERS_A_TURN):
         found, scores = _rank(
             query, items, rows.indptr, rows.indices, rows.data,
             sparse.indptr, sparse.indices, sparse.data, retrieved,
-            seen.indptr, seen.indices, allowed, k,
+            seen.indptr, seen.indices, allowed, k, bound,
             np.empty(shape, np.float32), np.zeros(shape, np.int32), np.empty(shape, np.int32),
         )  # fmt: skip
     return TopK(found, scores)
@@ -100,6 +105,7 @@ def _rank(
     seen_indices: Ints,
     allowed: npt.NDArray[np.bool_],
     k: int,
+    bound: Floats,
     totals: Floats,
     marks: Ints,
     touched: Ints,
@@ -134,5 +140,7 @@ def _rank(
                 size += 1
         for at in range(size):
             item = met[at]
+            if total[item] + bound[u] < scores[u, k - 1]:
+                continue
             _offer(found[u], scores[u], item, _dot(query[u], items[item]) + total[item])
     return found, scores

@@ -109,15 +109,16 @@ class Recommender:
             short = []
             for some in np.array_split(left, -(-len(left) * wanted // _MOST_RETRIEVED)):
                 dense, retrieved = self.index.search(query[some], wanted, selector)
+                rounded = (query[some, :-1] != 0).any(axis=1)  # a bias alone is not
+                slack = np.where(rounded[:, None], 1e-5 * (1 + np.abs(dense)), 0)
+                highest = (dense + slack)[:, 0].astype(np.float32)
                 top = rank_union(
                     query[some], vectors, rows[some], self.ranker.sparse, retrieved, seen[some],
-                    may, k,
+                    may, k, highest if self.index.exact else None,
                 )  # fmt: skip
                 found[some], scores[some] = top.items, top.scores
                 # What the index kept back scores at most its last answer, unless S reaches it.
-                rounded = (query[some, :-1] != 0).any(axis=1)  # a bias alone is not
-                slack = np.where(rounded, 1e-5 * (1 + np.abs(dense[:, -1])), 0)
-                short.append(some[top.scores[:, -1] <= dense[:, -1] + slack])
+                short.append(some[top.scores[:, -1] <= (dense + slack)[:, -1]])
             if not self.index.exact or wanted >= n_allowed:
                 break
             left = np.concatenate(short)
