@@ -72,7 +72,10 @@ def stages(one: Result) -> dict[str, float]:
     for (name, began), (_, ended) in pairwise([*fit["stages"], ("", fit["seconds"])]):
         name = {"start": "start and load"}.get(name, name)
         found[name] = found.get(name, 0.0) + ended - began
-    found["lists of 100"] = one["recommend"]["seconds"]
+    some = one.get("users")
+    found[f"lists of 100 for {some:,} users" if some else "lists of 100"] = one["recommend"][
+        "seconds"
+    ]
     return found
 
 
