@@ -110,15 +110,16 @@ class Recommender:
             for some in np.array_split(left, -(-len(left) * wanted // _MOST_RETRIEVED)):
                 dense, retrieved = self.index.search(query[some], wanted, selector)
                 rounded = (query[some, :-1] != 0).any(axis=1)  # a bias alone is not
-                slack = np.where(rounded[:, None], 1e-5 * (1 + np.abs(dense)), 0)
-                highest = (dense + slack)[:, 0].astype(np.float32)
+                ends = dense[:, [0, -1]]
+                ends = ends + np.where(rounded[:, None], 1e-5 * (1 + np.abs(ends)), 0)
+                highest, lowest = ends.astype(np.float32).T
                 top = rank_union(
                     query[some], vectors, rows[some], self.ranker.sparse, retrieved, seen[some],
                     may, k, highest if self.index.exact else None,
                 )  # fmt: skip
                 found[some], scores[some] = top.items, top.scores
                 # What the index kept back scores at most its last answer, unless S reaches it.
-                short.append(some[top.scores[:, -1] <= (dense + slack)[:, -1]])
+                short.append(some[top.scores[:, -1] <= lowest])
             if not self.index.exact or wanted >= n_allowed:
                 break
             left = np.concatenate(short)
