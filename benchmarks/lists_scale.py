@@ -78,7 +78,8 @@ def scene(n_users: int, n_items: int, size: int) -> Scene:
 def user_vectors(items: Vectors, had: npt.NDArray[np.int64]) -> Vectors:
     """Unit sums of what each user has had, (n_users, size)."""
     summed: Vectors = np.stack([items[row].sum(axis=0) for row in had])
-    return summed / np.linalg.norm(summed, axis=1, keepdims=True)
+    summed /= np.linalg.norm(summed, axis=1, keepdims=True)
+    return summed
 
 
 def torch_(made: Scene, _: Path, device: str) -> dict[str, float]:
@@ -105,7 +106,7 @@ def started(device: str) -> float:
     return time.perf_counter()
 
 
-def bare(made: Scene, _: Path, device: str) -> dict[str, float]:
+def bare(made: Scene, _out: Path, device: str) -> dict[str, float]:
     """The matrix product alone, and the bytes a second that a copy reads and writes."""
     import torch
 

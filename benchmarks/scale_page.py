@@ -79,11 +79,8 @@ def stages(one: Result) -> dict[str, float]:
     return found
 
 
-def fitting() -> Iterator[Piece]:
-    """Stages against rows, their exponents, and memory over time."""
-    fits = [one for one in results("fit-*.json") if not one.get("name")]
-    if not fits:
-        return
+def growth(fits: Sequence[Result]) -> Grid:
+    """Seconds of each stage and peaks of each command by size, and how they grow."""
     by_size = {one["rows"]: stages(one) for one in fits}
     names = list(dict.fromkeys(name for each in by_size.values() for name in each))
     header = ["stage", *(f"{rows:,} rows, s" for rows in by_size)]
@@ -97,8 +94,28 @@ def fitting() -> Iterator[Piece]:
         peaks = [one[of]["peak_gib"] for one in fits]
         table.append([f"peak GiB of {name}", *(_short(peak) for peak in peaks)])
         table[-1] += [_exponent(*pair, *sizes) for pair, sizes in _steps(peaks, list(by_size))]
-    yield Grid(header, table)
-    yield Words("An exponent of 1 is linear; below a few seconds it says little.")
+    return Grid(header, table)
+
+
+def fitting() -> Iterator[Piece]:
+    """Stages against rows, their exponents, and memory over time."""
+    by_name: dict[str, list[Result]] = {}
+    for one in results("fit-*.json"):
+        by_name.setdefault(one.get("name", ""), []).append(one)
+    fits = by_name.pop("", [])
+    if not fits:
+        return
+    yield growth(fits)
+    yield Words(
+        "An exponent of 1 is linear; below a few seconds it says little. The search switches the "
+        "dense half off at each of these sizes, so that no final network is trained: made rows "
+        "hold little that one could learn."
+    )
+    for other in by_name.values():
+        yield Words(f"The same with {', '.join(other[0]['options'])}:")
+        yield growth(other)
+    by_size = {one["rows"]: stages(one) for one in fits}
+    names = list(dict.fromkeys(name for each in by_size.values() for name in each))
     points = {
         name: [("", float(rows), 1e6 * each[name] / rows) for rows, each in by_size.items()
                if each.get(name, 0) > 1]
@@ -250,9 +267,12 @@ def estimates() -> Iterator[Piece]:
 
 def billion() -> Iterator[Piece]:
     """A billion interactions on paper."""
-    fits = [one for one in results("fit-*.json") if not one.get("name")]
+    fits = results("fit-*.json")
+    usual = [one for one in fits if not one.get("name")]
+    rows = usual[-1]["rows"] if usual else 0
+    kept = [one for one in fits if one.get("name") == "dense" and one["rows"] == rows]
     with_ivf = [one for one in results("lists-*.json") if "ivf" in one["rounds"][0]]
-    yield from plan(fits[-1] if fits else None, with_ivf[-1] if with_ivf else None)
+    yield from plan(*((some[-1] if some else None) for some in (usual, kept, with_ivf)))
 
 
 def page() -> tuple[list[Part], str]:

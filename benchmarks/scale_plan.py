@@ -32,11 +32,12 @@ _GROWS = {
 _SPREADS = {"search": "columns, over workers", "ranker": "columns, over workers"}
 
 
-def plan(fit: Result | None, lists: Result | None) -> Iterator[Piece]:
+def plan(fit: Result | None, kept: Result | None, lists: Result | None) -> Iterator[Piece]:
     """Tables and words.
 
     Args:
         fit: The largest fit-ROWS.json.
+        kept: One of as many rows that trained the final network, where `fit` did not.
         lists: A lists-ITEMS-SIZE.json with IVF, of the most items.
     """
     if fit is None or lists is None:
@@ -50,7 +51,7 @@ def plan(fit: Result | None, lists: Result | None) -> Iterator[Piece]:
     )
     table: list[list[object]] = []
     total = 0.0
-    for stage, grows, seconds in _stages(fit):
+    for stage, grows, seconds in (*_stages(fit), *_final_network(kept)):
         times = factor.get(grows, 1.0)
         hours = seconds * times * 2 / 3600
         total += hours
@@ -112,6 +113,16 @@ def _stages(fit: Result) -> Iterator[tuple[str, str, float]]:
         grows = "nothing, a sample" if first else _GROWS.get(name, "rows")
         label = {"start": "load, estimate, split"}.get(name, name)
         yield f"{label}, for the search" if first else label, grows, ended - began
+
+
+def _final_network(kept: Result | None) -> Iterator[tuple[str, str, float]]:
+    """The same of the final network, of a fit without a search."""
+    if kept is None:
+        return
+    stages = [*kept["fit"]["stages"], ("", kept["fit"]["seconds"])]
+    for (name, began), (_, ended) in pairwise(stages):
+        if name == "graph network":
+            yield "graph network, final", "rows", ended - began
 
 
 def _ivf_rate(lists: Result) -> tuple[float, int]:

@@ -56,7 +56,7 @@ class Carried:
         )
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _keep_first(codes: Codes, values: Codes, first: Codes) -> int:
     """Keeps the first value of each code in `first`; how many rows have another one."""
     n_others = 0

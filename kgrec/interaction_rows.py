@@ -223,7 +223,7 @@ class RowReader:
         if spec.behaviour and spec.behaviour in names:
             behaviour, known = _id(spec.behaviour), list(self.schema.behaviours)
             absent = _blank(content.field(spec.behaviour))
-            faults.append(Fault(absent, "no behaviour, or a row cut short"))
+            faults.append(Fault(absent, "no behaviour, or a row cut short", decides=not known))
             if known:
                 behaviour = behaviour.cast(pl.Enum(known), strict=False)
                 lacking = pl.col("behaviour").is_null()
@@ -264,7 +264,7 @@ class RowReader:
                 Fault((found < first) | (found >= last), "time out of range"),
             ]
         if kind == "position" and spec.position and spec.position not in table.missing:
-            position = whole_number(pl.col(spec.position).str.strip_chars())
+            position = whole_number(pl.col(spec.position))
             return position, [Fault(found.is_null(), "position that is not a number")]
         return pl.lit(0, pl.Int64), []
 
@@ -297,4 +297,12 @@ def _number(column: str) -> pl.Expr:
 
 def _id(column: str) -> pl.Expr:
     """An id as it stands; null when it is blank."""
-    return pl.when(pl.col(column).str.strip_chars() != "").then(pl.col(column))
+    return pl.col(column).map_batches(_not_blank, return_dtype=pl.String, is_elementwise=True)
+
+
+def _not_blank(text: pl.Series) -> pl.Series:
+    """The same of some rows; blanks are looked for only where a text begins with no sign of ASCII
+    that one can see."""
+    if text.is_between("!", "\x7f", closed="left").all():
+        return text
+    return pl.select(pl.when(text.str.strip_chars() != "").then(text)).to_series()

@@ -163,10 +163,14 @@ def merge(*parts: Interactions) -> Interactions:
     return replace(parts[0], start=start, **columns)
 
 
+@njit(cache=True)  # type: ignore[untyped-decorator]
 def _sorted(user: npt.NDArray[np.int32], time: npt.NDArray[np.int64]) -> bool:
     """Whether rows are sorted by user, then time."""
-    same, later = user[1:] == user[:-1], time[1:] >= time[:-1]
-    return bool(((user[1:] > user[:-1]) | (same & later)).all())
+    for at in range(1, len(user)):
+        before, owner = user[at - 1], user[at]
+        if owner < before or (owner == before and time[at] < time[at - 1]):
+            return False
+    return True
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

@@ -6,18 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from numba import njit
 
 from kgrec import shop_folder
 from kgrec.artefact import SHOP, is_folder
 from kgrec.errors import ConfigError, DataError, MissingExtraError
 from kgrec.frames import lazy, usual_schema
 from kgrec.graph_build import GraphBuilder
-from kgrec.id_codes import Coder
+from kgrec.id_codes import Coder, Codes
 from kgrec.interaction_rows import RowReader
 from kgrec.interactions import Interactions, TimeKind
 from kgrec.ledger import Ledger
@@ -204,13 +205,23 @@ def _number(
     at = np.full(len(coder), -1, np.int32)
     at[listed] = np.arange(len(listed))
     used = np.zeros(len(coder), np.bool_)
-    for frame in rows.values():
+    for frame in rows.values() if len(listed) < len(coder) else ():
         used[frame[kind].to_numpy()] = True
     others = np.flatnonzero(used & (at < 0)).astype(np.int32)
     at[others] = np.arange(len(listed), len(listed) + len(others))
     names = coder.ids(others)
     ids = pl.concat([table.ids.alias("id"), names.alias("id")])
     return Vocabulary(ids, kind), at, pl.concat([table.keys.alias("id"), names.alias("id")])
+
+
+def _renumbered(codes: Codes, at: Codes) -> Codes:
+    """The index of each code, (n,); without a table of nodes, codes mostly are the indices."""
+    return codes if np.array_equal(at, np.arange(len(at))) else at[codes]
+
+
+def _taken(rows: pl.DataFrame, name: str) -> npt.NDArray[Any]:
+    """A column, which the frame then lacks: so memory never holds all of them twice."""
+    return np.require(rows.drop_in_place(name).to_numpy(), requirements="W")
 
 
 def _interactions(
@@ -225,15 +236,16 @@ def _interactions(
     if schema.target is not None and schema.target not in behaviours:
         raise DataError(f"target '{schema.target}' of {schema.file} occurs in no interaction")
     weights = np.array([schema.behaviours.get(b, 1.0) for b in behaviours] or [1.0], np.float32)
-    behaviour = rows["behaviour"].to_numpy()
+    column = {name: _taken(rows, name) for name in rows.columns}
+    _weigh(column["weight"], column["behaviour"], weights)
     made = Interactions.of(
-        user_at[rows["user"].to_numpy()],
-        item_at[rows["item"].to_numpy()],
+        _renumbered(column["user"], user_at),
+        _renumbered(column["item"], item_at),
         n_users=size[0],
         n_items=size[1],
-        behaviour=behaviour,
-        time=rows["time"].to_numpy(),
-        weight=rows["weight"].to_numpy() * weights[behaviour],
+        behaviour=column["behaviour"],
+        time=column["time"],
+        weight=column["weight"],
         behaviours=tuple(behaviours) or ("interaction",),
         time_kind=kind,
         target=None if schema.target is None else behaviours.index(schema.target),
@@ -241,6 +253,15 @@ def _interactions(
     if kind != "position":
         return made
     return replace(made, time=np.arange(len(made)) - made.start[made.user])
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _weigh(
+    weight: npt.NDArray[np.float32], behaviour: npt.NDArray[np.uint8], of: npt.NDArray[np.float32]
+) -> None:
+    """Multiplies the weight of each row by that of its behaviour."""
+    for at in range(len(weight)):
+        weight[at] *= of[behaviour[at]]
 
 
 def _padded(raw: pl.DataFrame, n: int) -> pl.DataFrame:

@@ -8,8 +8,13 @@ from functools import lru_cache
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from kgrec.device import cuda_driver
+
+# A first call may compile; and nothing here measures time.
+settings.register_profile("kgrec", deadline=None)
+settings.load_profile("kgrec")
 
 
 @lru_cache(maxsize=1)

@@ -170,7 +170,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return model
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(at=st.integers(0), bit=st.integers(0, 7))
 def test_no_single_bit_can_change_unnoticed(written: Path, at: int, bit: int) -> None:
     files = [written / "a.txt", written / "inner" / "b.txt", written / MANIFEST]
@@ -320,7 +320,7 @@ print(sweep(folder, lambda: write(folder / "model", "new"), check))
     assert int(swept.stdout) > 10
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.lists(st.sampled_from([0.0, 1.5, -2.0]), min_size=3, max_size=3), max_size=4))
 def test_arrays_and_sparse_matrices_come_back_the_same(
     tmp_path_factory: pytest.TempPathFactory, rows: list[list[float]]

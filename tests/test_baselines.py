@@ -50,7 +50,7 @@ def dense_scores(train: Interactions, config: ItemKNNConfig) -> npt.NDArray[np.f
     return weights @ near
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000))
 def test_item_knn_is_the_formula(seed: int) -> None:
     train = random_interactions(seed)

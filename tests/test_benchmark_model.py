@@ -13,7 +13,7 @@ from kgrec.benchmark.model import best, lists
 from kgrec.benchmark.rules import POPULARITY
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), k=st.integers(1, 9), kinds=st.integers(1, 12))
 def test_best_is_the_head_of_a_stable_sort(seed: int, k: int, kinds: int) -> None:
     generator = np.random.default_rng(seed)

@@ -167,7 +167,7 @@ def test_holm_by_hand() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_holm_lies_between_the_raw_one_and_bonferroni(p: list[float]) -> None:
     given = {str(at): value for at, value in enumerate(p)}
     found = holm(given)

@@ -7,7 +7,7 @@ import json
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kgrec.clean import clean_text, compose, decode_lists, join_lists, match_key, split_values
@@ -43,7 +43,6 @@ def test_a_column_of_all_of_them_counts_what_changed() -> None:
     }
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.text(alphabet=st.characters(codec="utf-8", exclude_characters="<&"), max_size=20),
@@ -66,7 +65,6 @@ def test_lists_in_json_in_python_and_nested() -> None:
     assert decode_lists(python).rows() == [(0, "a"), (0, "b's"), (1, "x"), (2, "[broken")]
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.text(max_size=8), max_size=4), max_size=6))
 def test_json_lists_come_apart_as_they_were_put_together(cells: list[list[str]]) -> None:
     found = split_values(pl.Series([json.dumps(c) for c in cells], dtype=pl.String), "list")

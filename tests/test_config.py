@@ -150,7 +150,7 @@ _stages = st.builds(
 )
 
 
-@run_settings(deadline=None, max_examples=60)
+@run_settings(max_examples=60)
 @given(st.builds(Whole, seed=st.integers(0, 99), ranker=_stages, text=_stages))
 def test_toml_and_plain_values_read_back_equal(whole: Whole) -> None:
     assert settings.build(Whole, tomllib.loads(settings.to_toml(whole)), "again") == whole

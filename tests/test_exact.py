@@ -58,7 +58,7 @@ def same(one: TopK, other: TopK) -> bool:
     return np.array_equal(one.items, other.items) and np.array_equal(one.scores, other.scores)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     st.integers(0, 10_000),
     st.integers(1, 9),
@@ -80,7 +80,7 @@ def test_lists_are_those_without_torch(
     assert same(search.top_k(query, k), on_cpu(query, items, nothing, nothing, everything, k))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000), st.integers(1, 60), st.sampled_from([3000, 2**30]))
 def test_scores_are_those_without_torch_up_to_rounding(seed: int, k: int, budget: int) -> None:
     parts = some(seed, 8, 60, whole=False)
@@ -154,7 +154,7 @@ def in_torch(rec: Recommender) -> Recommender:
     return replace(rec, index=index)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.integers(0, 10_000), st.integers(1, 60), st.floats(0.05, 1))
 def test_a_model_in_torch_lists_the_same(seed: int, k: int, share: float) -> None:
     rec = model(n_items=200, n_users=30, seed=seed)

@@ -129,7 +129,7 @@ def test_what_is_out_of_range_is_refused(graph: KnowledgeGraph, history: Interac
         Explainer(graph, Interactions.of([], [], n_users=3, n_items=4))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000))
 def test_shared_buyers_agree_with_sets(seed: int) -> None:
     generator = np.random.default_rng(seed)

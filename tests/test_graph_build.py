@@ -182,7 +182,7 @@ def test_keys_that_name_two_rows_are_refused() -> None:
 VALUES = st.text('aB01 -\u00e9"', min_size=1, max_size=5).filter(lambda v: v.strip() != "")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.lists(VALUES, max_size=4), min_size=1, max_size=6))
 def test_every_edge_of_item_lists_is_there_once(cells: list[list[str]]) -> None:
     ids = [f"item {n}" for n in range(len(cells))]

@@ -73,7 +73,7 @@ def test_without_order_there_is_no_last_item() -> None:
     assert leak.any.joined > 0
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=30))
 def test_last_of_each_user_takes_one_row_of_those_with_two(users: list[int]) -> None:
     rows = len(users)

@@ -27,7 +27,7 @@ def test_whole_numbers_and_texts_share_their_numbers() -> None:
     assert coder.code(pl.Series([], dtype=pl.String)).tolist() == []
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.lists(IDS, max_size=30), max_size=5))
 def test_ids_round_trip_in_the_order_of_their_first_appearance(batches: list[list[str]]) -> None:
     coder, seen = Coder(), dict[str, int]()

@@ -63,7 +63,7 @@ def test_parquet_has_the_stated_types(tmp_path: Path) -> None:
     assert pq.read_schema(tmp_path / "none.parquet").equals(SCHEMA)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     users=st.lists(st.integers(0, 22), max_size=12, unique=True),
     k=st.integers(1, 14),

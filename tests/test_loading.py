@@ -445,7 +445,7 @@ def test_the_embedded_shop_asks_for_its_extra(monkeypatch: pytest.MonkeyPatch) -
 IDS = st.text(min_size=1, max_size=6).filter(lambda text: text.strip() != "")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(IDS, IDS), min_size=1, max_size=12))
 def test_ids_come_back_as_they_were_given(pairs: list[tuple[str, str]]) -> None:
     users, items = zip(*pairs, strict=True)

@@ -86,7 +86,7 @@ def test_depths_that_no_list_has_are_refused(ks: tuple[int, ...]) -> None:
         evaluate_lists(np.array([[0, 1]], np.int32), truth_of([[0]], 3), ks=ks)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 10_000))
 def test_properties(seed: int) -> None:
     top, truth = random_case(seed)
@@ -109,7 +109,7 @@ def test_properties(seed: int) -> None:
     np.testing.assert_allclose(evaluate_lists(perfect[:, :20], truth, ks)["nDCG@20"], 1)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000))
 def test_renaming_items_and_splitting_users_changes_nothing(seed: int) -> None:
     top, truth = random_case(seed)

@@ -36,7 +36,7 @@ def test_user_is_the_weighted_sum_of_its_items_scaled() -> None:
     assert not users[1].any(), "an empty history gives a zero vector"
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**16), st.floats(0.1, 50))
 def test_weights_matter_by_ratio_and_users_do_not_mix(seed: int, factor: float) -> None:
     vectors = dense(seed=seed)

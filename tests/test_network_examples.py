@@ -31,7 +31,7 @@ def pairs_of(batch: Batch) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
 
 
 @given(st.integers(0, 2**16), st.booleans(), st.booleans(), st.floats(0, 1), st.floats(0, 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_user_keeps_something_and_hides_a_target(
     seed: int, ordered: bool, behaviours: bool, share: float, suffix: float
 ) -> None:

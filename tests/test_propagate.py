@@ -111,7 +111,7 @@ def test_without_gates_nothing_moves() -> None:
 
 
 @given(st.integers(0, 2**16), st.integers(0, 40), st.integers(1, 4))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_fast_route_agrees_with_message_passing(seed: int, n: int, n_relations: int) -> None:
     draw = np.random.default_rng(seed)
     edges = Edges(

@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kgrec.errors import DataError
@@ -167,7 +167,6 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=6), VALUES, min_size=1, max_size=4))
 def test_what_python_or_json_prints_is_read_back(value: dict[str, object]) -> None:
     assert parse(repr(value), python=True) == value

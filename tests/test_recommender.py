@@ -59,7 +59,7 @@ def brute_force(rec: Recommender, users: np.ndarray, k: int, allowed: np.ndarray
     return np.where(np.isfinite(best), best, -np.inf)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.integers(0, 10_000), st.integers(1, 60), st.floats(0.05, 1))
 def test_with_an_exact_index_lists_are_brute_force(seed: int, k: int, share: float) -> None:
     rec = model(n_items=200, n_users=30, seed=seed)

@@ -26,7 +26,7 @@ def dense_solution(gram: np.ndarray, cross: np.ndarray, penalty: np.ndarray) -> 
     return found
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000), st.integers(3, 12))
 def test_with_all_neighbours_it_is_the_full_ridge(seed: int, n: int) -> None:
     gram = random_gram(n, seed)
@@ -70,7 +70,7 @@ def test_shapes_must_agree() -> None:
         sparse_ridge(gram, gram, np.ones(3), 2)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 100_000), st.integers(1, 14), st.integers(1, 16))
 def test_the_heap_keeps_what_a_sort_would(seed: int, n: int, k: int) -> None:
     generator = np.random.default_rng(seed)

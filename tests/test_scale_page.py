@@ -74,12 +74,14 @@ def test_exponents_are_between_neighbouring_sizes(
 
 def test_a_billion_is_the_measured_rates_times_what_they_grow_with(page: ModuleType) -> None:
     measured = fit(10**8, 1000.0) | {"shape": {"n_items": 5 * 10**6}}
+    kept = {"fit": {"seconds": 90.0, "stages": [["graph network", 18.0], ["ranker", 54.0]]}}
     round_ = {"ivf": {"seconds_0.95": 10.0}}
     lists = {"users": 10_000, "items": 500_000, "rounds": [round_, round_]}
-    table = next(p for p in page.plan(measured, lists) if hasattr(p, "rows"))
+    table = next(p for p in page.plan(measured, kept, lists) if hasattr(p, "rows"))
     hours = {row[0]: row[4] for row in table.rows}
     assert hours["read and code"] == "5.6"  # 1000 s, two cores, ten times the rows
     assert hours["counts, for the search"] == "0.1"  # 100 s, whatever the rows
+    assert hours["graph network, final"] == "0.2"  # 36 s
     assert hours["ranker"] == "3.9"  # 700 s, ten times the items
     assert hours["lists of 100, IVF at 0.95"] == "556"  # 10^8 users, ten times slower
-    assert list(page.plan(None, lists)) == []
+    assert list(page.plan(None, kept, lists)) == []

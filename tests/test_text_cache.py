@@ -18,7 +18,7 @@ def vectors_of(texts: list[str]) -> np.ndarray[tuple[int, int], np.dtype[np.floa
     return np.array(rows, np.float32).reshape(-1, 3)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.lists(st.text(max_size=8), unique=True, max_size=12), st.data())
 def test_what_was_added_is_found_whatever_the_order(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str], data: st.DataObject

@@ -27,7 +27,7 @@ def test_false_negatives_are_no_negatives() -> None:
     assert contrastive_loss(same, same, false, 0.05).item() == pytest.approx(0)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=10))
 def test_false_negatives_by_brute_force(rows: list[tuple[int, int]]) -> None:
     pairs = np.array(rows, np.int64)
@@ -47,7 +47,7 @@ def test_reciprocal_rank_by_hand() -> None:
     assert mean_reciprocal_rank(left, left[::-1], ~np.eye(2, dtype=np.bool_)) == 1
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(2, 40), st.integers(2, 40), st.integers(2, 16), st.integers(0, 30))
 def test_batches_do_not_depend_on_where_they_start(
     n_one: int, n_other: int, size: int, first: int

@@ -55,7 +55,7 @@ def test_save_then_load_gives_the_same_vectors(encoder: TextEncoder, tmp_path: P
     assert not list((tmp_path / "copy").rglob("*.bin"))
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(
     st.lists(st.lists(st.sampled_from(WORDS), min_size=1).map(" ".join), min_size=1, max_size=12),
     st.integers(16, 200),

@@ -40,7 +40,7 @@ def test_without_an_order_any_two_of_a_user_can_meet() -> None:
     assert len(met) == 10
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 5), st.integers(1, 4), st.integers(0, 60), st.integers(0, 60))
 def test_pairs_join_one_colour_and_keep_their_limits(
     seed: int, cap: int, n_together: int, n_attribute: int
