@@ -106,11 +106,13 @@ def fitting() -> Iterator[Piece]:
     if not fits:
         return
     yield growth(fits)
-    yield Words(
-        "An exponent of 1 is linear; below a few seconds it says little. The search switches the "
-        "dense half off at each of these sizes, so that no final network is trained: made rows "
-        "hold little that one could learn."
-    )
+    yield Words("An exponent of 1 is linear; below a few seconds it says little.")
+    off = [f"{one['rows']:,}" for one in fits if one.get("shape", {}).get("size") == 1]
+    if off:
+        yield Words(
+            f"At {' and '.join(off)} rows the search switches the dense half off, since made rows "
+            "hold little that it could learn: there no final network is trained."
+        )
     for other in by_name.values():
         yield Words(f"The same with {', '.join(other[0]['options'])}:")
         yield growth(other)

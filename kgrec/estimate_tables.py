@@ -79,22 +79,27 @@ def _rows(file: Path, table: InteractionTable) -> float:
 
 
 def _ids(file: Path, table: InteractionTable, n_rows: float) -> float:
-    """Users and items of a table: as they grow from the first half of its first rows to all of
-    these, they are taken to grow on."""
+    """Users and items of a table: as they grow within its first rows, they are taken to grow on."""
     first = (
         open_table(file, table.source, [table.user, table.item]).frame.head(_FIRST_ROWS).collect()
     )
     total, n = 0.0, first.height
     for column in (table.user, table.item):
-        if column not in first.columns or n < 2:
+        if column not in first.columns or n < 4:
             continue
-        half = first[column].head(n // 2).n_unique()
-        every = first[column].n_unique()
-        total += min(every * _grown(half, every, n_rows / n), n_rows)
+        quarter, half, every = (first[column].head(n // part).n_unique() for part in (4, 2, 1))
+        total += min(every * _grown(quarter, half, every, n_rows / n), n_rows)
     return total
 
 
-def _grown(half: int, every: int, times: float) -> float:
-    """By what factor distinct ids grow when rows grow by another, as by Heaps' law."""
-    power = math.log2(max(every, 1) / max(half, 1))
-    return float(max(times, 1.0) ** min(max(power, 0.0), 1.0))
+def _grown(quarter: int, half: int, every: int, times: float) -> float:
+    """By what factor distinct ids grow when rows grow by another.
+
+    As by Heaps' law, but with a power that falls as it fell last, by the same with each doubling
+    of the rows: a catalogue ends.
+    """
+    before, power = math.log2(half / quarter), min(math.log2(every / half), 1.0)
+    decline, doublings = max(before - power, 0.0), math.log2(max(times, 1.0))
+    if decline:
+        doublings = min(doublings, power / decline)
+    return float(2 ** (doublings * (power - decline * (doublings + 1) / 2)))

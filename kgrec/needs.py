@@ -114,7 +114,7 @@ def prepare_needs(shape: TableShape) -> Estimate:
     """What `kgrec prepare` needs: batches of rows in flight, then coded rows and ids."""
     rows, ids = shape.n_rows, shape.n_ids
     in_flight = 130 * min(rows, 2_000_000)
-    coded = IMPORTS["prepare"] + (ROW + 30) * rows + 60 * ids
+    coded = IMPORTS["prepare"] + (ROW + 12) * rows + 60 * ids
     stages = {
         "reading": int(coded + in_flight + 3 * shape.other_bytes),
         "writing": int(coded + 3 * shape.other_bytes),

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,6 +88,19 @@ def test_prepare_is_right_at_three_sizes(logs: dict[int, Path], tmp_path: Path) 
 
 
 @pytest.mark.slow
+def test_ids_grow_on_as_they_did_but_a_catalogue_ends(tmp_path: Path) -> None:
+    generator = np.random.default_rng(7)
+    schema, log = Schema.load("taobao-userbehavior"), tmp_path / "UserBehavior.csv"
+    memory = {}
+    for n_items in (20_000, 10**12):
+        item = generator.integers(n_items, size=400_000)
+        frame = pl.DataFrame({"user": 1, "item": item, "category": 1, "behaviour": "pv", "time": 1})
+        frame.write_csv(log, include_header=False)
+        memory[n_items] = estimate_prepare(log, schema).memory_bytes
+    more = memory[10**12] - memory[20_000]
+    assert more == pytest.approx(60 * (400_000 - 20_000), rel=0.1)
+
+
 def test_fit_and_recommend_are_right_at_three_sizes(logs: dict[int, Path], tmp_path: Path) -> None:
     options = ["network.epochs=1", "ranker.trials=2", "network.size=64", "network.members=2"]
     settings = [word for option in options for word in ("--set", option)]
