@@ -26,8 +26,17 @@ from kgrec.benchmark.limits import resident_bytes
 from kgrec.benchmark.made import commit, hardware
 
 RESULT = Path(__file__).parent / "results" / "estimates.json"
-SAID = re.compile(r": needs about (\S+) (\w+) of memory \(in (.*?)\) and (\S+) (\w+) of disk")
-UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_SAID = re.compile(r": needs about (\S+) (\w+) of memory \(in (.*?)\) and (\S+) (\w+) of disk")
+_UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+def said(log: str) -> tuple[float, float, str] | None:
+    """Bytes of memory and of disk that a command said it needs, and the stage; None if it said
+    nothing."""
+    found = _SAID.search(log)
+    if found is None:
+        return None
+    return float(found[1]) * _UNITS[found[2]], float(found[4]) * _UNITS[found[5]], found[3]
 
 
 def disk_bytes(folder: Path) -> int:
@@ -46,25 +55,24 @@ def measured(command: list[str], folder: Path) -> dict[str, Any]:
     folder.mkdir(parents=True)
     memory = disk = 0
     log = folder.with_suffix(".log")
-    with log.open("w") as said:
+    with log.open("w") as lines:
         child = subprocess.Popen(
-            [sys.executable, "-m", "kgrec", *command], stderr=said, stdout=said,
+            [sys.executable, "-m", "kgrec", *command], stderr=lines, stdout=lines,
             start_new_session=True,
         )  # fmt: skip
         while child.poll() is None:
             memory = max(memory, resident_bytes(child.pid))
             disk = max(disk, disk_bytes(folder))
             time.sleep(0.2)
-    found = SAID.search(log.read_text())
+    found = said(log.read_text())
     if child.returncode or found is None:
         raise SystemExit(f"kgrec {' '.join(command)} ended with {child.returncode}; see {log}")
     disk = max(disk, disk_bytes(folder))
-    estimates = (float(found[1]) * UNITS[found[2]], float(found[4]) * UNITS[found[5]])
     return {
         what: {"estimate_mib": round(e / 2**20), "truth_mib": round(truth / 2**20),
                "ratio": round(e / truth, 2)}
-        for what, e, truth in zip(("memory", "disk"), estimates, (memory, disk), strict=True)
-    } | {"stage": found[3]}  # fmt: skip
+        for what, e, truth in zip(("memory", "disk"), found[:2], (memory, disk), strict=True)
+    } | {"stage": found[2]}  # fmt: skip
 
 
 def chain(data: Path, schema: str, folder: Path, split: str, options: list[str]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from estimates import said
 from generate_taobao import write
 
 from kgrec import load
@@ -41,9 +42,9 @@ def watched(command: list[str], log: Path) -> dict[str, Any]:
     """Runs a kgrec command; its seconds, peak GiB, memory over time and when stages began."""
     began = time.monotonic()
     points, stages = [(0.0, 0.0)], [("start", 0.0)]
-    with log.open("w") as said:
+    with log.open("w") as lines:
         child = subprocess.Popen(
-            [sys.executable, "-m", "kgrec", *command], stderr=said, start_new_session=True
+            [sys.executable, "-m", "kgrec", *command], stderr=lines, start_new_session=True
         )
         while child.poll() is None:
             now = time.monotonic() - began
@@ -71,7 +72,9 @@ def once(name: str, command: list[str], folder: Path, rows: int) -> dict[str, An
     found: dict[str, Any] = json.loads(kept.read_text())
     if found["options"] != options:
         raise SystemExit(f"{kept} was measured with {' '.join(found['options'])}; remove it")
-    short = {key: found[key] for key in ("seconds", "peak_gib")}
+    estimate = said(log.read_text())
+    found["said"] = estimate and {"gib": round(estimate[0] / 2**30, 3), "stage": estimate[2]}
+    short = {key: found[key] for key in ("seconds", "peak_gib", "said")}
     print(f"{name}: {json.dumps(short)}", file=sys.stderr, flush=True)
     return found
 

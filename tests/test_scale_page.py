@@ -31,7 +31,8 @@ def fit(rows: int, seconds: float) -> dict[str, object]:
               ["counts", 0.9 * seconds]]  # fmt: skip
     one = {"seconds": seconds, "peak_gib": 1e-6 * rows, "memory": [[0, 0], [seconds, 2.0]]}
     return {
-        "rows": rows, "prepare": one, "recommend": one, "fit": one | {"stages": stages}
+        "rows": rows, "options": [], "prepare": one, "recommend": one,
+        "fit": one | {"stages": stages},
     }  # fmt: skip
 
 
