@@ -123,6 +123,26 @@ def test_dirt_is_counted_and_what_is_left_is_right(tmp_path: Path) -> None:
     assert any("set load.reject_file" in warning for warning in report.warnings)
 
 
+@pytest.mark.parametrize("blank", ["", " ", "\t", "\u3000", "\xa0 "])
+def test_an_id_of_blanks_is_none(blank: str) -> None:
+    rows = pl.DataFrame(
+        {
+            "user_id": ["1", "2", blank, "\u4e09"],
+            "item_id": ["a", blank, "a", " b "],
+            "behaviour": ["view", "view", "view", "buy"],
+        }
+    )
+    shop = load({"interactions": rows})
+    assert shop.users.ids.to_list() == ["1", "\u4e09"]
+    assert shop.items.ids.to_list() == ["a", " b "]
+    assert shop.report.rejected == {
+        "no user id, or a row cut short": 1,
+        "no item id, or a row cut short": 1,
+    }
+    lacking = rows.with_columns(behaviour=pl.Series(["view", "view", "view", blank]))
+    assert load({"interactions": lacking}).users.ids.to_list() == ["1"]
+
+
 def test_the_catalogue_comes_first_and_is_aligned(tmp_path: Path) -> None:
     shop = read(folder(tmp_path))
     assert shop.items.ids.to_list() == ["A", "B", "D", "C"]
