@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -40,3 +42,20 @@ def test_what_is_switched_off_is_named() -> None:
     off = fit_report(Clock(), [], index, ranker, switched, parts.known, parts.sizes)
     assert "network.temperature" not in off["chosen"]
     assert [t["field"] for t in report["trials"]] == ["ridge", "own_weight.1"]
+
+
+def test_a_stage_leaves_nothing_in_cycles() -> None:
+    class Node:
+        pass
+
+    def work() -> weakref.ref[Node]:
+        node = Node()
+        node.itself = node  # type: ignore[attr-defined]
+        return weakref.ref(node)
+
+    gc.disable()
+    try:
+        left = Clock()("stage", work)
+    finally:
+        gc.enable()
+    assert left() is None
