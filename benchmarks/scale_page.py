@@ -289,6 +289,7 @@ def billion() -> Iterator[Piece]:
     rows = usual[-1]["rows"] if usual else 0
     kept = [one for one in fits if one.get("name") == "dense" and one["rows"] == rows]
     with_ivf = [one for one in results("lists-*.json") if "ivf" in one["rounds"][0]]
+    with_ivf.sort(key=lambda one: (one["items"], -one["size"]))
     yield from plan(*((some[-1] if some else None) for some in (usual, kept, with_ivf)))
 
 

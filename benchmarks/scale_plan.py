@@ -38,7 +38,8 @@ def plan(fit: Result | None, kept: Result | None, lists: Result | None) -> Itera
     Args:
         fit: The largest fit-ROWS.json.
         kept: One of as many rows that trained the final network, where `fit` did not.
-        lists: A lists-ITEMS-SIZE.json with IVF, of the most items.
+        lists: A lists-ITEMS-SIZE.json with IVF, of the most items and, of these, the shortest
+            vectors.
     """
     if fit is None or lists is None:
         return
