@@ -268,16 +268,21 @@ def estimates() -> Iterator[Piece]:
     for one in results("fit-*.json"):
         options = "".join(f", {option}" for option in one["options"])
         for command in (each for each in COMMANDS if one[each].get("said")):
-            said = one[command]["said"]
-            name = f"{one['rows']:,}" + (options if command == "fit" else "")
-            add(name, command, said["gib"], one[command]["peak_gib"], said["stage"])
+            said, name = one[command]["said"], f"{one['rows']:,}"
+            gib, stage = said["gib"], said["stage"]
+            if command == "fit":
+                name += options
+                if one["shape"]["size"] == 1 and said.get("without_dense"):
+                    gib, stage = said["without_dense"], "all, without the dense half"
+            add(name, command, gib, one[command]["peak_gib"], stage)
     if not rows:
         return
     header = ("rows", "command", "what", "said, GiB", "held, GiB", "ratio", "in which stage")
     yield Grid(header, rows)
     yield Words(
-        "A ratio of 0.7 to 1.3 was asked. Where the search switches the dense half off, a "
-        "fit needs less than it said: the final network is not trained."
+        "A ratio of 0.7 to 1.3 was asked. Where the search may switch the dense half off, after "
+        "which no final network is trained, fit says what it needs in that case too; it is what "
+        "stands here where that happened and was said."
     )
     yield Scatter(points, ("held, GiB", "said / held"), "Memory: 0.7 to 1.3 was asked")
 
