@@ -75,7 +75,8 @@ def plan(fit: Result | None, kept: Result | None, lists: Result | None) -> Itera
     yield Words(
         f"A fit is {total:,.0f} core-hours, {PRICE * total:,.2f} dollars at {PRICE} a core-hour "
         f"(an assumption); everybody's lists are {night:,.0f} core-hours, "
-        f"{PRICE * night:,.2f} dollars a night, by {machines} of {CORES} cores within "
+        f"{PRICE * night:,.2f} dollars a night, on {machines} machine{'s' * (machines > 1)} of "
+        f"{CORES} cores within "
         f"{NIGHT} hours, in {USERS // 100_000:,} shards of 100,000 users. What runs on one machine "
         "gains by more cores only as far as its libraries share the work; two were measured."
     )
