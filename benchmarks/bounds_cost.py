@@ -3,9 +3,9 @@
     python benchmarks/bounds_cost.py DIR/taobao-multibehavior --schema taobao-multibehavior
 
 Fits the sparse half, which these bounds cut, with nothing cut and then with ever less: pairs that
-an item keeps (`ranker.most_pairs` a catalogue) and newest rows of a user that count
-(`ranker.max_history`). Each fit has the same trials on the same validation part, whose best nDCG@10
-is shown; the test part is never scored. Writes benchmarks/results/bounds.json.
+an item keeps (`ranker.most_pairs` by the items) and pairs counted for each row
+(`ranker.most_counted` by the rows). Each fit has the same trials on the same validation part, whose
+best nDCG@10 is shown; the test part is never scored. Writes benchmarks/results/bounds.json.
 """
 
 from __future__ import annotations
@@ -26,20 +26,22 @@ RESULT = Path(__file__).parent / "results" / "bounds.json"
 AT_A_HUNDRED_MILLION = 48, 40
 """What the bounds leave of 100 million rows on 4,162,024 items: 200 million pairs are 48 an item,
 and four billion pairs counted are 40 a row."""
-BOUNDS: tuple[tuple[int | None, int], ...] = (
-    (None, 500), (400, 500), (100, 500), (48, 500), (24, 500), (12, 500),
+BOUNDS: tuple[tuple[int | None, int | None], ...] = (
+    (None, None), (400, None), (100, None), (48, None), (24, None), (12, None),
     (None, 100), (None, 40), (None, 20), AT_A_HUNDRED_MILLION,
 )  # fmt: skip
-"""Pairs an item keeps, None for all; newest rows that count."""
+"""Pairs that an item keeps, pairs counted for each row; None for all."""
 
 
-def fitted(data: Path, schema: str, n_items: int | None, kept: int | None, rows: int, trials: int,
-           folder: Path) -> dict[str, Any]:  # fmt: skip
-    """One fit: validation, seconds, peak GiB and entries of S."""
-    options = ["network.enabled=false", f"ranker.trials={trials}", f"ranker.max_history={rows}"]
-    if kept is not None and n_items is not None:
-        options.append(f"ranker.most_pairs={kept * n_items}")
-    model = folder / f"model-{kept}-{rows}"
+def fitted(data: Path, schema: str, kept: int | None, counted: int | None, trials: int,
+           folder: Path, first: dict[str, Any] | None) -> dict[str, Any]:  # fmt: skip
+    """One fit: validation, seconds, peak GiB and entries of S; `first` is what the first gave."""
+    options = ["network.enabled=false", f"ranker.trials={trials}"]
+    if first is not None and kept is not None:
+        options.append(f"ranker.most_pairs={kept * first['items']}")
+    if first is not None and counted is not None:
+        options.append(f"ranker.most_counted={counted * first['rows']}")
+    model = folder / f"model-{kept}-{counted}"
     settings = [word for option in options for word in ("--set", option)]
     found = watched(
         ["fit", str(data), "--schema", schema, "--out", str(model), *settings], folder / "log"
@@ -51,7 +53,7 @@ def fitted(data: Path, schema: str, n_items: int | None, kept: int | None, rows:
         n_items = dense.get_slice("item_out").get_shape()[0]
     return {
         "kept": kept,
-        "newest": rows,
+        "counted": counted,
         "validation": max(trial["score"] for trial in report["trials"]),
         "entries": entries,
         "seconds": found["seconds"],
@@ -70,10 +72,10 @@ def main() -> None:
     args = parser.parse_args()
     fits: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        for kept, rows in BOUNDS:
-            n_items = fits[0]["items"] if fits else None
+        for kept, counted in BOUNDS:
+            first = fits[0] if fits else None
             fits.append(
-                fitted(args.data, args.schema, n_items, kept, rows, args.trials, Path(folder))
+                fitted(args.data, args.schema, kept, counted, args.trials, Path(folder), first)
             )
             print(json.dumps(fits[-1]), file=sys.stderr, flush=True)
     made = {"data": args.data.name, "trials": args.trials, "fits": fits}

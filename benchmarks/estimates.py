@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from generate_taobao import write
 
@@ -26,17 +26,37 @@ from kgrec.benchmark.limits import resident_bytes
 from kgrec.benchmark.made import commit, hardware
 
 RESULT = Path(__file__).parent / "results" / "estimates.json"
-_SAID = re.compile(r": needs about (\S+) (\w+) of memory \(in (.*?)\) and (\S+) (\w+) of disk")
+_SAID = re.compile(
+    r": needs about (\S+) (\w+) of memory \(in ([^;)]*)(?:; (\S+) (\w+) where [^)]*)?\) "
+    r"and (\S+) (\w+) of disk"
+)
 _UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
-def said(log: str) -> tuple[float, float, str] | None:
-    """Bytes of memory and of disk that a command said it needs, and the stage; None if it said
-    nothing."""
+class Said(NamedTuple):
+    """What a command said that it needs."""
+
+    memory: float
+    """Bytes."""
+    disk: float
+    """Bytes."""
+    stage: str
+    """In which it needs that memory."""
+    without_dense: float | None
+    """Bytes where the search switches the dense half off; None where nothing was said of it."""
+
+
+def said(log: str) -> Said | None:
+    """What stands in a log; None where nothing was said."""
     found = _SAID.search(log)
     if found is None:
         return None
-    return float(found[1]) * _UNITS[found[2]], float(found[4]) * _UNITS[found[5]], found[3]
+    memory, without, disk = (
+        float(found[n]) * _UNITS[found[n + 1]] if found[n] else None for n in (1, 4, 6)
+    )
+    assert memory is not None
+    assert disk is not None
+    return Said(memory, disk, found[3], without)
 
 
 def disk_bytes(folder: Path) -> int:
@@ -72,7 +92,7 @@ def measured(command: list[str], folder: Path) -> dict[str, Any]:
         what: {"estimate_mib": round(e / 2**20), "truth_mib": round(truth / 2**20),
                "ratio": round(e / truth, 2)}
         for what, e, truth in zip(("memory", "disk"), found[:2], (memory, disk), strict=True)
-    } | {"stage": found[2]}  # fmt: skip
+    } | {"stage": found.stage}  # fmt: skip
 
 
 def chain(data: Path, schema: str, folder: Path, split: str, options: list[str]) -> dict[str, Any]:

@@ -148,12 +148,13 @@ def bounds() -> Iterator[Piece]:
         f"The sparse half alone on the {first['rows']:,} rows and {first['items']:,} items of "
         f"{found['data']}, whose rows have no order, so that the newest of a user are any; "
         f"{found['trials']} trials each, nDCG@10 of the validation part. At 100 million rows on "
-        "4.2 million items the bounds leave 48 pairs an item and 40 rows a user: the last line."
+        "4.2 million items the bounds leave 48 pairs an item and count 40 pairs a row: the last "
+        "line."
     )
-    header = ("pairs an item keeps", "newest rows of a user", "nDCG@10", "of all pairs",
+    header = ("pairs an item keeps", "pairs counted a row", "nDCG@10", "of all pairs",
               "entries of S", "seconds", "peak GiB")  # fmt: skip
     rows: list[list[object]] = [
-        [one["kept"] or "all", one["newest"], f"{one['validation']:.4f}",
+        [one["kept"] or "all", one["counted"] or "all", f"{one['validation']:.4f}",
          f"{one['validation'] / first['validation']:.3f}", f"{one['entries']:,}",
          _short(one["seconds"]), _short(one["peak_gib"])]
         for one in found["fits"]
@@ -268,16 +269,21 @@ def estimates() -> Iterator[Piece]:
     for one in results("fit-*.json"):
         options = "".join(f", {option}" for option in one["options"])
         for command in (each for each in COMMANDS if one[each].get("said")):
-            said = one[command]["said"]
-            name = f"{one['rows']:,}" + (options if command == "fit" else "")
-            add(name, command, said["gib"], one[command]["peak_gib"], said["stage"])
+            said, name = one[command]["said"], f"{one['rows']:,}"
+            gib, stage = said["gib"], said["stage"]
+            if command == "fit":
+                name += options
+                if one["shape"]["size"] == 1 and said.get("without_dense"):
+                    gib, stage = said["without_dense"], "all, without the dense half"
+            add(name, command, gib, one[command]["peak_gib"], stage)
     if not rows:
         return
     header = ("rows", "command", "what", "said, GiB", "held, GiB", "ratio", "in which stage")
     yield Grid(header, rows)
     yield Words(
-        "A ratio of 0.7 to 1.3 was asked. Where the search switches the dense half off, a "
-        "fit needs less than it said: the final network is not trained."
+        "A ratio of 0.7 to 1.3 was asked. Where the search may switch the dense half off, after "
+        "which no final network is trained, fit says what it needs in that case too; it is what "
+        "stands here where that happened and was said."
     )
     yield Scatter(points, ("held, GiB", "said / held"), "Memory: 0.7 to 1.3 was asked")
 
@@ -289,6 +295,7 @@ def billion() -> Iterator[Piece]:
     rows = usual[-1]["rows"] if usual else 0
     kept = [one for one in fits if one.get("name") == "dense" and one["rows"] == rows]
     with_ivf = [one for one in results("lists-*.json") if "ivf" in one["rounds"][0]]
+    with_ivf.sort(key=lambda one: (one["items"], -one["size"]))
     yield from plan(*((some[-1] if some else None) for some in (usual, kept, with_ivf)))
 
 

@@ -38,7 +38,8 @@ def plan(fit: Result | None, kept: Result | None, lists: Result | None) -> Itera
     Args:
         fit: The largest fit-ROWS.json.
         kept: One of as many rows that trained the final network, where `fit` did not.
-        lists: A lists-ITEMS-SIZE.json with IVF, of the most items.
+        lists: A lists-ITEMS-SIZE.json with IVF, of the most items and, of these, the shortest
+            vectors.
     """
     if fit is None or lists is None:
         return
@@ -63,12 +64,19 @@ def plan(fit: Result | None, kept: Result | None, lists: Result | None) -> Itera
     table.append([f"lists of {K}, IVF at 0.95", "users and the root of items",
                   f"{rate:,.0f} users a second", f"{slower:.1f} times slower", f"{night:,.0f}",
                   "shards, over workers"])  # fmt: skip
+    alone = _sparse_rate(fit)
+    if alone is not None:
+        night += (added := USERS / alone * 2 / 3600)
+        table.append([f"lists of {K}, S and reading the model", "users",
+                      f"{alone:,.0f} users a second", "1.0", f"{added:,.0f}",
+                      "shards, over workers"])  # fmt: skip
     yield Grid(("stage", "grows with", "seconds measured", "times", "core-hours", "runs on"), table)
     machines = math.ceil(night / NIGHT / CORES)
     yield Words(
-        f"A fit is {total:,.0f} core-hours, {PRICE * total:,.0f} dollars at {PRICE} a core-hour "
+        f"A fit is {total:,.0f} core-hours, {PRICE * total:,.2f} dollars at {PRICE} a core-hour "
         f"(an assumption); everybody's lists are {night:,.0f} core-hours, "
-        f"{PRICE * night:,.0f} dollars a night, on {machines} machines of {CORES} cores within "
+        f"{PRICE * night:,.2f} dollars a night, on {machines} machine{'s' * (machines > 1)} of "
+        f"{CORES} cores within "
         f"{NIGHT} hours, in {USERS // 100_000:,} shards of 100,000 users. What runs on one machine "
         "gains by more cores only as far as its libraries share the work; two were measured."
     )
@@ -123,6 +131,13 @@ def _final_network(kept: Result | None) -> Iterator[tuple[str, str, float]]:
     for (name, began), (_, ended) in pairwise(stages):
         if name == "graph network":
             yield "graph network, final", "rows", ended - began
+
+
+def _sparse_rate(fit: Result) -> float | None:
+    """Users a second of a model whose search switched the dense half off; None where it did not."""
+    if fit["shape"].get("size") != 1:
+        return None
+    return float((fit.get("users") or fit["shape"]["n_users"]) / fit["recommend"]["seconds"])
 
 
 def _ivf_rate(lists: Result) -> tuple[float, int]:

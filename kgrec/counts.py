@@ -11,7 +11,6 @@ import scipy.sparse as sp
 
 from kgrec.engine import LOCAL, Engine
 from kgrec.evidence import (
-    MOST_COUNTED,
     attribute_rows,
     cut,
     relation_rows,
@@ -79,7 +78,7 @@ def pairs(name: str, evidence: Evidence, config: RankerConfig) -> tuple[sp.csr_a
     """
     if name not in evidence.counted:
         history = evidence.history
-        longest = min(config.max_history, cut(np.diff(history.start), MOST_COUNTED))
+        longest = min(config.max_history, cut(np.diff(history.start), config.most_counted))
         if name == "history":
             x = history_matrix(history, max_items=longest)
             gram = cross = _counted(x, x, config)
@@ -99,7 +98,7 @@ def sequence_pairs(evidence: Evidence, config: RankerConfig) -> tuple[sp.csr_arr
     """
     name = f"next {config.decay:g}"
     if name not in evidence.counted:
-        most = math.isqrt(MOST_COUNTED // max(int(evidence.history.is_target().sum()), 1))
+        most = math.isqrt(config.most_counted // max(int(evidence.history.is_target().sum()), 1))
         x, y = prefixes(evidence.history, config.decay, max(1, min(config.window, most)))
         evidence.counted[name] = _counted(x, x, config), _counted(y, x, config)
     return evidence.counted[name]

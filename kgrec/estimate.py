@@ -82,7 +82,8 @@ class ShopSizes:
 
     def _counted(self, rows: Callable[[], Interactions], config: Config, which: int) -> Pairs:
         ranking = config.ranker
-        key = (which, ranking.max_history, ranking.window, ranking.most_pairs)
+        bounds = ranking.max_history, ranking.window, ranking.most_pairs, ranking.most_counted
+        key = (which, *bounds)
         if key not in self._pairs:
             self._pairs[key] = count_pairs(
                 rows(), self.shop.graph, self.text_size > 0, config.ranker

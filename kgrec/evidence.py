@@ -17,9 +17,6 @@ from kgrec.history import narrow, scale_columns, scale_rows
 
 MOST_PAIRS = 200_000_000
 """Pairs of items that one kind of evidence holds where nobody says otherwise."""
-MOST_COUNTED = 4_000_000_000
-"""Pairs of items that interactions may make while they are counted; bounds time. Where they are
-more than `ranker.most_pairs`, only the best of each item are held."""
 
 
 def bound(sizes: npt.NDArray[np.int64], pairs: int) -> int:

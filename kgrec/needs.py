@@ -33,6 +33,9 @@ class Estimate:
     """Bytes written at most at one time, what is removed at the end included."""
     kept_bytes: int
     """Bytes that stay."""
+    without_dense: int | None = None
+    """The most resident at any time if the search switches the dense half off, which nobody knows
+    before; None where it cannot."""
 
     @property
     def memory_bytes(self) -> int:
@@ -46,8 +49,11 @@ class Estimate:
 
     def to_text(self) -> str:
         """For a person: `3.1 GiB of memory (in search) and 0.4 GiB of disk`."""
-        memory, disk = in_words(self.memory_bytes), in_words(self.disk_bytes)
-        return f"{memory} of memory (in {self.worst_stage}) and {disk} of disk"
+        memory, disk, where = in_words(self.memory_bytes), in_words(self.disk_bytes), ""
+        if self.without_dense is not None and in_words(self.without_dense) != memory:
+            less = in_words(self.without_dense)
+            where = f"; {less} where the search switches the dense half off"
+        return f"{memory} of memory (in {self.worst_stage}{where}) and {disk} of disk"
 
 
 def in_words(n_bytes: float) -> str:

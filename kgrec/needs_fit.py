@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kgrec.config import Config
 from kgrec.needs import EDGE, ENCODER, ENCODING, IMPORTS, MIB, ROW, Estimate
@@ -34,8 +34,21 @@ class FitShape:
     """Whether that is the whole training part, from whose network the final one may go on."""
 
 
+_SEARCH = ("reading", "splitting", "text", "counting", "graph network", "search")
+"""The stages up to the search, which may switch the dense half off for those after it."""
+
+
 def fit_needs(shape: FitShape, config: Config) -> Estimate:
     """What `kgrec fit` needs for a shop of these sizes."""
+    needed = _fit_needs(shape, config)
+    if shape.searched is None or not (config.network.enabled and config.ranker.dense_weight):
+        return needed
+    sparse = _fit_needs(shape, replace(config, network=replace(config.network, enabled=False)))
+    before = {stage: needed.by_stage[stage] for stage in _SEARCH if stage in needed.by_stage}
+    return replace(needed, without_dense=max({**sparse.by_stage, **before}.values()))
+
+
+def _fit_needs(shape: FitShape, config: Config) -> Estimate:
     ranking, network = config.ranker, config.network.within_budget(shape.n_items)
     n, known = shape.n_items, shape.known
     shop = IMPORTS["fit"] + shape.n_rows * ROW + shape.n_edges * EDGE + shape.strings

@@ -93,7 +93,7 @@ def fit(
             )
             ranking, tried = clock("search", lambda: search(validation, ranking, len(trials)))
             trials += tried
-            if some is parts:  # else it has not seen most users
+            if some is parts and ranking.dense_weight:  # else it has not seen most users
                 begun = validation.dense.parameters
             del evidence, validation, some
         known, test, later, cold, sizes = (

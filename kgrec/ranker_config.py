@@ -30,11 +30,14 @@ class RankerConfig:
     most_pairs: int = 200_000_000
     """Pairs of items that each kind of evidence may hold, 8 bytes each: bounds memory. Of more each
     item keeps its best, and attributes that too many items share are left out."""
+    most_counted: int = 4_000_000_000
+    """Pairs of items that the interactions of all users may make while they are counted: bounds
+    time. Of more the newest of each user count."""
     search_neighbours: int = 40
     """The same while the search compares configurations, which makes it several times cheaper."""
     max_history: int = 500
     """Newest interactions of a user that count; fewer are counted in pairs where all users
-    together would make more than `evidence.MOST_COUNTED`."""
+    together would make more than `most_counted`."""
     ridge: float = 30.0
     """Ridge penalty of an item seen once, > 0."""
     degree_power: float = 0.25
@@ -50,7 +53,7 @@ class RankerConfig:
     user."""
     window: int = 20
     """Rows that a history so counted reaches back; fewer where all together would make more pairs
-    than `evidence.MOST_COUNTED`."""
+    than `most_counted`."""
     attribute_weight: float = 3.0
     """Weight of the attribute rows beside the interactions in the ridge."""
     relation_weight: float = 3.0
@@ -88,8 +91,8 @@ class RankerConfig:
                 "the first is above 0, the others in (0, 1]"
             )
         counts = self.n_neighbours, self.trials, self.sample_rows, self.search_items
-        if min(*counts, self.most_pairs) < 1:
+        if min(*counts, self.most_pairs, self.most_counted) < 1:
             raise ConfigError(
-                "ranker.n_neighbours, trials, sample_rows, search_items and most_pairs are at "
-                "least 1"
+                "ranker.n_neighbours, trials, sample_rows, search_items, most_pairs and "
+                "most_counted are at least 1"
             )

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from numba import njit
 
 from kgrec.counts import others
-from kgrec.evidence import MOST_COUNTED, attribute_rows, cut, relation_rows
+from kgrec.evidence import attribute_rows, cut, relation_rows
 from kgrec.graph import KnowledgeGraph
 from kgrec.history import newest
 from kgrec.interactions import Interactions
@@ -89,7 +89,8 @@ def count_pairs(
         config: How long histories may be.
     """
     n = rows.n_items
-    recent = newest(rows.start, min(config.max_history, cut(np.diff(rows.start), MOST_COUNTED)))
+    longest = min(config.max_history, cut(np.diff(rows.start), config.most_counted))
+    recent = newest(rows.start, longest)
     kept = recent & (rows.weight > 0)
     wanted = recent & rows.is_target()
     masks = {"history": (kept, kept)}

@@ -161,6 +161,17 @@ def test_small_shops_are_counted_exactly(n_users: int, length: int) -> None:
     assert found.total("history", 100) == int(np.count_nonzero(x.T @ x))
 
 
+def test_less_is_needed_where_the_search_switches_the_dense_half_off() -> None:
+    shop, config = planted_shop(n_users=200, n_items=120), Config()
+    found = estimate_fit(shop, config)
+    assert found.without_dense is not None
+    assert found.without_dense < found.memory_bytes
+    for fixed in ("ranker.search=false", "network.enabled=false", "ranker.dense_weight=0"):
+        assert estimate_fit(shop, config.apply_overrides([fixed])).without_dense is None
+    said = Estimate({"all": 2**30}, 0, 0, without_dense=2**29).to_text()
+    assert said.startswith("1.0 GiB of memory (in all; 512 MiB where the search switches the dense")
+
+
 def test_each_step_of_a_ladder_takes_less() -> None:
     shop = planted_shop(n_users=300, n_items=2000, groups=20, length=30)
     config = Config().apply_overrides(["ranker.sample_rows=2000000"])

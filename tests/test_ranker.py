@@ -136,6 +136,18 @@ def test_pairs_that_do_not_fit_leave_the_same_neighbours() -> None:
     np.testing.assert_allclose(pruned.toarray(), exact.toarray(), atol=0.05)
 
 
+def test_the_newest_rows_are_counted_where_all_make_too_many_pairs() -> None:
+    item = [0, 1, 2, 3, 0, 3]
+    rows = Interactions.of([0, 0, 0, 0, 1, 1], item, n_users=2, n_items=4, time=range(6))
+    gram, _ = pairs("history", evidence_of(rows), RankerConfig(most_counted=2 * 2**2))
+    expected = np.zeros((4, 4))
+    expected[np.ix_([2, 3], [2, 3])] = expected[np.ix_([0, 3], [0, 3])] = 1
+    expected[3, 3] = 2
+    np.testing.assert_array_equal(gram.toarray(), expected)
+    whole, _ = pairs("history", evidence_of(rows), RankerConfig(most_counted=4**2 + 2**2))
+    assert whole[0, 1] == 1
+
+
 def test_columns_are_shorter_where_all_would_not_fit() -> None:
     rows = planted_interactions()
     config = RankerConfig(most_pairs=3 * rows.n_items // 2)
