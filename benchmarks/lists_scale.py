@@ -3,9 +3,9 @@
     python benchmarks/lists_scale.py --items 1000000 --size 128 [--users N] [--methods torch kgrec]
     python benchmarks/lists_scale.py --items 1000000 --size 128 --device cuda
 
-Made vectors in ten thousand clusters, 20 items of history a user, k 100, what a user has had left
-out. Each method runs in a process of its own, in turn, and its clock runs from vectors in memory to
-the last list:
+Made vectors in clusters of a hundred items, 20 items of history a user, k 100, what a user has had
+left out. Each method runs in a process of its own, in turn, and its clock runs from vectors in
+memory to the last list:
 
 - torch: scores of a batch by one matrix product, own items set to -inf, torch.topk; nothing is
   written and users' vectors are given: what the machine can do;
@@ -49,7 +49,7 @@ from kgrec.benchmark.limits import own_peak_gib
 from kgrec.benchmark.made import commit, hardware
 
 RESULTS = Path(__file__).parent / "results"
-K, HISTORY, CLUSTERS, BATCH = 100, 20, 10_000, 1024
+K, HISTORY, CLUSTER, BATCH = 100, 20, 100, 1024
 COPIES = 20
 """Of a gigabyte, to measure bandwidth."""
 RECALLS = (0.95, 0.99)
@@ -60,16 +60,18 @@ Scene = tuple[Vectors, npt.NDArray[np.int64]]
 def scene(n_users: int, n_items: int, size: int) -> Scene:
     """Item vectors (n_items, size) and the items of each user (n_users, HISTORY), distinct.
 
-    A user's items come from a few clusters, as people's do.
+    A user's items come from a few clusters, as people's do: so a list of a hundred can be found
+    there, which is what an IVF index is for.
     """
     generator = np.random.default_rng(7)
-    centres = generator.standard_normal((min(CLUSTERS, n_items // 10), size)).astype(np.float32)
+    centres = generator.standard_normal((n_items // CLUSTER, size)).astype(np.float32)
     cluster = np.arange(n_items) % len(centres)
     items = centres[cluster]
     items += 0.5 * generator.standard_normal(items.shape, np.float32)
     items /= np.linalg.norm(items, axis=1, keepdims=True)
     rounds = n_items // len(centres)
-    liked = generator.integers(len(centres), size=(n_users, 4))
+    first, step = generator.integers([len(centres), len(centres) // 4], size=(n_users, 2)).T
+    liked = (first[:, None] + np.arange(4) * (1 + step)[:, None]) % len(centres)  # four distinct
     place = generator.permuted(np.tile(np.arange(rounds), (n_users, 1)), axis=1)[:, : HISTORY // 4]
     had = (liked[:, :, None] + place[:, None, :] * len(centres)).reshape(n_users, -1)
     return items, np.sort(had, axis=1).astype(np.int64)
