@@ -92,6 +92,7 @@ def key_of(name: str) -> pl.Expr:
     return pl.when(plain).then(text.cast(pl.Int64, strict=False)).fill_null(NONE)
 
 
+# Without the GIL, which polars wants for the parts of an expression that are written in Python.
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _enter(keys: Keys, slots: Codes, known: Keys, n: int, codes: Codes) -> int:
     """Looks every key up in an open-addressing table and adds those it lacks; how many it has."""
