@@ -351,7 +351,7 @@ def _ndcg(dense: DenseVectors, examples: Examples, validation: Interactions) -> 
     values = []
     for rows in np.array_split(np.arange(len(users)), -(-len(users) // 512)):
         history = examples.history(users[rows])
-        scores = dense.user_vectors(history) @ dense.w_g @ vectors.T + bias
+        scores = dense.user_vectors(history) @ vectors.T + bias
         seen, wanted = candidates.columns(history), truth[rows]
         wanted = csr_array(wanted - wanted.multiply(seen > 0))
         wanted.eliminate_zeros()

@@ -64,7 +64,7 @@ class Ranker:
         Where that is 0 the bias is popularity, which orders what nothing else does.
         """
         g = self.dense.user_vectors(dense_history(history, self.config))
-        query = np.concatenate([g @ self.dense.w_g, np.ones((len(g), 1), np.float32)], axis=1)
+        query = np.concatenate([g, np.ones((len(g), 1), np.float32)], axis=1)
         return np.asarray(query * np.float32(self.config.dense_weight or 1), np.float32)
 
 

@@ -53,7 +53,7 @@ def scores_of(dense: DenseVectors, train: Interactions) -> np.ndarray:
     history = np.zeros((N_USERS, N_ITEMS), np.float32)
     history[train.user, train.item] = 1
     users = dense.user_vectors(network_training.csr_array(history))
-    return np.asarray(users @ dense.w_g @ dense.item_out.T + dense.bias)
+    return np.asarray(users @ dense.item_out.T + dense.bias)
 
 
 def same(a: DenseVectors, b: DenseVectors) -> bool:
