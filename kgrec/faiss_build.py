@@ -25,11 +25,9 @@ def load_faiss() -> Any:
         import faiss
     except ImportError:
         raise MissingExtraError("faiss", "cpu", "the item index") from None
-    # An exact search is a product of matrices, block by block. Measured on a CPU: FAISS's own
-    # blocks of 4096 by 1024 take twice as long as these, and what it calls too small for a product
-    # (up to a thousand queries of 128 numbers) four times as long.
+    # An exact search is a product of matrices. Measured on a CPU: what FAISS calls too few queries
+    # for one (up to a thousand of 128 numbers) takes four times as long without.
     cvar = faiss.cvar
-    cvar.distance_compute_blas_query_bs, cvar.distance_compute_blas_database_bs = 1024, 8192
     cvar.distance_compute_blas_threshold = min(cvar.distance_compute_blas_threshold, 4096)
     return faiss
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 Kind = Literal["auto", "flat", "ivf", "ivfpq", "hnsw"]
 Vectors = npt.NDArray[np.float32]
+_POINTS_A_CELL = 64
+"""Items a cell that k-means looks at. With FAISS's 256 a million items of 128 numbers take 57 s
+instead of 14 on two cores, for 0.002 more of index_recall at 8 and 16 cells."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +138,7 @@ class ItemIndex:
                 index = faiss.IndexIVFPQ(coarse, vectors.shape[1], n_lists, parts, 8, metric)
             index.nprobe = config.n_probe or max(1, n_lists // 8)
             index.cp.min_points_per_centroid = 1  # small shops are fine, no warning is needed
+            index.cp.max_points_per_centroid = _POINTS_A_CELL
         data = np.ascontiguousarray(vectors, np.float32)
         train(faiss, index, data, config.device if kind in ("ivf", "ivfpq") else "cpu")
         index.add(data)
