@@ -3,7 +3,7 @@
     python benchmarks/estimates.py --folder DIR [--rows 30000,200000,1000000]
         [--set STAGE.FIELD=VALUE ...] [--data DATA --schema S --name NAME]
 
-Runs `kgrec prepare`, `kgrec fit` and `kgrec recommend -k 100` on made rows of UserBehavior of each
+Runs `kgrec prepare`, `fit`, `recommend -k 100` and `evaluate` on made rows of UserBehavior of each
 size, or on tables of one's own, each in a process of its own whose resident memory is looked at
 five times a second, and writes estimate, truth and ratio of each to
 benchmarks/results/estimates.json. A name that stands there already is measured anew.
@@ -27,8 +27,8 @@ from kgrec.benchmark.made import commit, hardware
 
 RESULT = Path(__file__).parent / "results" / "estimates.json"
 _SAID = re.compile(
-    r": needs about (\S+) (\w+) of memory \(in ([^;)]*)(?:; (\S+) (\w+) where [^)]*)?\) "
-    r"and (\S+) (\w+) of disk"
+    r": needs about (\S+) (\w+) of memory \(in ([^;)]*)(?:; (\S+) (\w+) where [^)]*)?\)"
+    r"(?: and (\S+) (\w+) of disk)?"
 )
 _UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
@@ -38,8 +38,8 @@ class Said(NamedTuple):
 
     memory: float
     """Bytes."""
-    disk: float
-    """Bytes."""
+    disk: float | None
+    """Bytes; None of a command that writes next to nothing."""
     stage: str
     """In which it needs that memory."""
     without_dense: float | None
@@ -55,7 +55,6 @@ def said(log: str) -> Said | None:
         float(found[n]) * _UNITS[found[n + 1]] if found[n] else None for n in (1, 4, 6)
     )
     assert memory is not None
-    assert disk is not None
     return Said(memory, disk, found[3], without)
 
 
@@ -92,11 +91,12 @@ def measured(command: list[str], folder: Path) -> dict[str, Any]:
         what: {"estimate_mib": round(e / 2**20), "truth_mib": round(truth / 2**20),
                "ratio": round(e / truth, 2)}
         for what, e, truth in zip(("memory", "disk"), found[:2], (memory, disk), strict=True)
+        if e is not None
     } | {"stage": found.stage}  # fmt: skip
 
 
 def chain(data: Path, schema: str, folder: Path, split: str, options: list[str]) -> dict[str, Any]:
-    """The three commands, one after another."""
+    """The commands, one after another."""
     settings = [word for option in options for word in ("--set", option)]
     shop, model = folder / "prepare" / "shop", folder / "fit" / "model"
     lists = folder / "recommend" / "lists.parquet"
@@ -104,6 +104,7 @@ def chain(data: Path, schema: str, folder: Path, split: str, options: list[str])
         "prepare": ["prepare", str(data), "--schema", schema, "--out", str(shop)],
         "fit": ["fit", str(shop), "--split", split, "--out", str(model), *settings],
         "recommend": ["recommend", str(model), "-k", "100", "--out", str(lists)],
+        "evaluate": ["evaluate", str(model), "--out", str(folder / "evaluate" / "found.json")],
     }
     found = {}
     for name, command in commands.items():

@@ -3,8 +3,8 @@
     python benchmarks/fit_scale.py --rows 1000000 --folder DIR [--memory-budget 20GiB]
         [--set STAGE.FIELD=VALUE ...] [--users N]
 
-Generates that many rows in DIR unless they are there, then runs `kgrec prepare`, `kgrec fit` and
-`kgrec recommend -k 100` as somebody would, each in a process of its own whose resident memory is
+Generates that many rows in DIR unless they are there, then runs `kgrec prepare`, `fit`, `recommend
+-k 100` and `evaluate` as somebody would, each in a process of its own whose resident memory is
 looked at twice a second. Split by time, no text: the graph has categories. Writes seconds by stage,
 peak memory, memory over time and the lists' rate to benchmarks/results/fit-ROWS[-NAME].json.
 
@@ -44,8 +44,9 @@ def watched(command: list[str], log: Path) -> dict[str, Any]:
     points, stages = [(0.0, 0.0)], [("start", 0.0)]
     with log.open("w") as lines:
         child = subprocess.Popen(
-            [sys.executable, "-m", "kgrec", *command], stderr=lines, start_new_session=True
-        )
+            [sys.executable, "-m", "kgrec", *command], stderr=lines, stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
         while child.poll() is None:
             now = time.monotonic() - began
             points.append((round(now, 1), round(resident_bytes(child.pid) / 2**30, 3)))
@@ -114,6 +115,7 @@ def run(
         "fit": ["fit", str(shop), "--split", "time", "--out", str(model), *settings],
         "recommend": ["recommend", str(model), "-k", "100", "--shards", str(shards),
                       "--out", str(lists)],
+        "evaluate": ["evaluate", str(model), "--out", str(folder / f"evaluation-{rows}.json")],
     }  # fmt: skip
     found: dict[str, Any] = {}
     for name, command in commands.items():
@@ -127,6 +129,7 @@ def run(
         "memory_budget": budget,
         "users": n_users,
         **found,
+        "evaluated": json.loads((folder / f"evaluation-{rows}.json").read_text())["n_users"],
         "bytes": {
             path.name: sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
             for path in (shop, model, lists)

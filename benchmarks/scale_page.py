@@ -40,7 +40,7 @@ LEAD = (
     "Every figure comes from a file in benchmarks/results, which a command in benchmarks wrote; "
     "its commit and hardware stand in that file: two cores, unless a line says otherwise."
 )
-COMMANDS = ("prepare", "fit", "recommend")
+COMMANDS = ("prepare", "fit", "recommend", "evaluate")
 Result = dict[str, Any]
 
 
@@ -67,35 +67,49 @@ def reading() -> Iterator[Piece]:
 
 
 def stages(one: Result) -> dict[str, float]:
-    """Seconds by stage; a stage that comes twice, for the search and for the final model, once."""
+    """Seconds by stage of prepare and fit; one that comes twice, for the search and for the final
+    model, once."""
     found: dict[str, float] = {"read and code": one["prepare"]["seconds"]}
     fit = one["fit"]
     for (name, began), (_, ended) in pairwise([*fit["stages"], ("", fit["seconds"])]):
         name = {"start": "start and load"}.get(name, name)
         found[name] = found.get(name, 0.0) + ended - began
-    some = one.get("users")
-    found[f"lists of 100 for {some:,} users" if some else "lists of 100"] = one["recommend"][
-        "seconds"
-    ]
     return found
 
 
+def uses(one: Result) -> dict[str, float]:
+    """Seconds of what a model is for, reading it included."""
+    some = one.get("users")
+    found = {f"lists of 100 for {some:,} users" if some else "lists of 100": one["recommend"]}
+    found |= {"evaluation": one["evaluate"]} if "evaluate" in one else {}
+    return {name: of["seconds"] for name, of in found.items()}
+
+
 def growth(fits: Sequence[Result]) -> Grid:
-    """Seconds of each stage and peaks of each command by size, and how they grow."""
-    by_size = {one["rows"]: stages(one) for one in fits}
+    """Seconds and shares of each stage and peaks of each command by size, and how they grow."""
+    by_size = {one["rows"]: stages(one) | uses(one) for one in fits}
+    sizes = list(by_size)
     names = list(dict.fromkeys(name for each in by_size.values() for name in each))
-    header = ["stage", *(f"{rows:,} rows, s" for rows in by_size)]
-    header += [f"exponent to {rows:,}" for rows in list(by_size)[1:]]
+    header = ["stage", *(f"{rows:,} rows, s" for rows in sizes)]
+    header += [f"exponent to {rows:,}" for rows in sizes[1:]]
     table: list[list[object]] = []
     for name in names:
         seconds = [each.get(name) for each in by_size.values()]
-        table.append([name, *(_short(s) for s in seconds)])
-        table[-1] += [_exponent(*pair, *sizes) for pair, sizes in _steps(seconds, list(by_size))]
-    for name, of in (("prepare", "prepare"), ("fit", "fit"), ("lists", "recommend")):
-        peaks = [one[of]["peak_gib"] for one in fits]
+        table.append([name, *(_with_share(name, one) for one in fits)])
+        table[-1] += [_exponent(*pair, *steps) for pair, steps in _steps(seconds, sizes)]
+    for name, of in zip(("prepare", "fit", "lists", "evaluation"), COMMANDS, strict=True):
+        peaks = [one[of]["peak_gib"] if of in one else None for one in fits]
         table.append([f"peak GiB of {name}", *(_short(peak) for peak in peaks)])
-        table[-1] += [_exponent(*pair, *sizes) for pair, sizes in _steps(peaks, list(by_size))]
+        table[-1] += [_exponent(*pair, *steps) for pair, steps in _steps(peaks, sizes)]
     return Grid(header, table)
+
+
+def _with_share(name: str, one: Result) -> str | None:
+    """Seconds, with their share where they are of prepare or fit."""
+    fitted = stages(one)
+    if name in fitted:
+        return f"{_short(fitted[name])} ({fitted[name] / sum(fitted.values()):.0%})"
+    return _short(uses(one).get(name))
 
 
 def fitting() -> Iterator[Piece]:
@@ -107,7 +121,10 @@ def fitting() -> Iterator[Piece]:
     if not fits:
         return
     yield growth(fits)
-    yield Words("An exponent of 1 is linear; below a few seconds it says little.")
+    yield Words(
+        "In brackets the share of prepare and fit together. An exponent of 1 is linear; below a "
+        "few seconds it says little."
+    )
     off = [f"{one['rows']:,}" for one in fits if one.get("shape", {}).get("size") == 1]
     if off:
         yield Words(
@@ -148,7 +165,7 @@ def bounds() -> Iterator[Piece]:
         f"The sparse half alone on the {first['rows']:,} rows and {first['items']:,} items of "
         f"{found['data']}, whose rows have no order, so that the newest of a user are any; "
         f"{found['trials']} trials each, nDCG@10 of the validation part. At 100 million rows on "
-        "4.2 million items the bounds leave 48 pairs an item and count 40 pairs a row: the last "
+        "4.2 million items the bounds leave 48 pairs an item and count 100 pairs a row: the last "
         "line."
     )
     header = ("pairs an item keeps", "pairs counted a row", "nDCG@10", "of all pairs",
@@ -262,13 +279,15 @@ def estimates() -> Iterator[Piece]:
     path = RESULTS / "estimates.json"
     found: Mapping[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     for name, of in found.items():
-        for command in COMMANDS:
+        for command in (each for each in COMMANDS if each in of):
             for what, stage in (("memory", of[command]["stage"]), ("disk", None)):
+                if what not in of[command]:
+                    continue
                 one = of[command][what]
                 add(name, command, one["estimate_mib"] / 1024, one["truth_mib"] / 1024, stage)
     for one in results("fit-*.json"):
         options = "".join(f", {option}" for option in one["options"])
-        for command in (each for each in COMMANDS if one[each].get("said")):
+        for command in (each for each in COMMANDS if one.get(each, {}).get("said")):
             said, name = one[command]["said"], f"{one['rows']:,}"
             gib, stage = said["gib"], said["stage"]
             if command == "fit":

@@ -229,9 +229,15 @@ def save_arrays(path: Path, arrays: Arrays) -> None:
 
 def load_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     """The arrays that `save_arrays` wrote."""
-    from safetensors.numpy import load_file
+    from safetensors import safe_open
 
-    return dict(load_file(path))
+    with safe_open(path, framework="np") as file:
+        names = list(file.keys())
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for name in names:  # opened anew for each: what was read of an open file stays in memory
+        with safe_open(path, framework="np") as file:
+            arrays[name] = file.get_tensor(name)
+    return arrays
 
 
 def csr_to_arrays(name: str, matrix: sparse.csr_array) -> dict[str, npt.NDArray[Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from kgrec.interactions import Interactions
 from kgrec.needs import (
     Estimate,
     ListShape,
+    evaluation_needs,
     lists_needs,
 )
 from kgrec.needs_fit import FitShape, fit_needs
@@ -27,8 +28,8 @@ from kgrec.split import Parts, of_some_users, split
 from kgrec.topk import batch_size
 
 __all__ = [
-    "Estimate", "ShopSizes", "estimate_fit", "estimate_lists", "estimate_prepare",
-    "estimate_recommend", "list_shape",
+    "Estimate", "ShopSizes", "estimate_evaluate", "estimate_fit", "estimate_lists",
+    "estimate_prepare", "estimate_recommend", "list_shape",
 ]  # fmt: skip
 
 
@@ -142,6 +143,20 @@ def estimate_lists(
     return lists_needs(shape, k, asked, batch or batch_size(shape.n_items))
 
 
+def estimate_evaluate(model: Path, ks: Sequence[int] = (5, 10, 20)) -> Estimate:
+    """What `kgrec evaluate` needs, from the sizes that a model's files state.
+
+    Args:
+        model: The folder.
+        ks: Lengths of the lists.
+
+    Raises:
+        ArtefactError: It is no model folder, or lacks a file.
+    """
+    shape = list_shape(model)
+    return evaluation_needs(shape, ks, batch_size(shape.n_items))
+
+
 def list_shape(model: Path) -> ListShape:
     """Sizes of a model folder, hardly any of its files read.
 
@@ -170,25 +185,19 @@ def _list_shape(model: Path, manifest: dict[str, Any]) -> ListShape:
     )
     ids = sum(table.num_rows for name, table in tables.items() if name.startswith("nodes_"))
     parts = [f"{part}.parquet" for part in ("history", "held_out", "later")]
-    n_rows = sum(tables[name].num_rows for name in parts if name in tables)
+    rows = {name: tables[name].num_rows for name in parts if name in tables}
     with safe_open(model / "dense.safetensors", framework="np") as dense:
         n_items, size = dense.get_slice("item_out").get_shape()
     n_users = tables["nodes_user.parquet"].num_rows
     return ListShape(
         n_users=n_users,
         n_items=int(n_items),
-        n_rows=n_rows,
+        n_rows=sum(rows.values()),
         size=int(size),
         dense=files["dense.safetensors"],
         sparse=files["sparse.safetensors"],
         index=files["items.faiss"],
         graph=files["graph.safetensors"],
         strings=strings + 16 * ids,
-        id_bytes=_mean_id(tables, "nodes_user.parquet"),
+        n_held_out=rows.get("held_out.parquet", 0),
     )
-
-
-def _mean_id(tables: dict[str, Any], name: str) -> float:
-    table = tables[name]
-    total = sum(table.row_group(at).total_byte_size for at in range(table.num_row_groups))
-    return float(total / max(table.num_rows, 1))

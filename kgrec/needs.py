@@ -7,16 +7,20 @@ leave out is what Python, the libraries and the allocator take, which is measure
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 MIB = 2**20
-IMPORTS = {"prepare": 235 * MIB, "fit": 600 * MIB, "recommend": 270 * MIB}
+IMPORTS = {
+    "prepare": 235 * MIB, "fit": 600 * MIB, "recommend": 270 * MIB, "evaluate": 270 * MIB,
+}  # fmt: skip
 """Resident memory of each command whose data takes none."""
 ENCODER, ENCODING = 540 * MIB, 110 * MIB
 """What transformers and the default encoder add, and what they add besides while they encode."""
 LIST_ROW = 8.5
 """Bytes of a row of lists on disk, as Parquet; other formats take more."""
+N_METRICS = 7
+"""Numbers that `evaluate` keeps of a user for each length of list."""
 ROW = 21
 """Bytes of an interaction in memory: user, item, behaviour, time, weight."""
 EDGE = 20
@@ -53,7 +57,8 @@ class Estimate:
         if self.without_dense is not None and in_words(self.without_dense) != memory:
             less = in_words(self.without_dense)
             where = f"; {less} where the search switches the dense half off"
-        return f"{memory} of memory (in {self.worst_stage}{where}) and {disk} of disk"
+        on_disk = f" and {disk} of disk" if self.disk_bytes else ""
+        return f"{memory} of memory (in {self.worst_stage}{where}){on_disk}"
 
 
 def in_words(n_bytes: float) -> str:
@@ -79,29 +84,54 @@ class ListShape:
     graph: int
     strings: int
     """Bytes of ids and tables in memory."""
-    id_bytes: float
-    """Bytes of a user's id, the mean."""
+    n_held_out: int
+    """Rows that `evaluate` is to predict."""
+
+    @property
+    def read(self) -> int:
+        """Bytes of a model in memory, without what Python and the libraries take."""
+        rows = self.graph + self.strings + self.n_rows * ROW
+        return rows + self.sparse + self.dense + 4 * self.n_items * (self.size + 1) + self.index
+
+    @property
+    def reading(self) -> int:
+        """The most held while it is read: half of a file is one array, which is held twice."""
+        first = self.graph + self.strings + self.sparse
+        return max(first + self.sparse // 2, first + self.dense * 3 // 2, self.read)
+
+    def ranking(self, k: int, batch: int) -> int:
+        """Bytes that a batch of users takes while it is ranked."""
+        length = self.n_rows / max(self.n_users, 1)
+        retrieved = min(batch * min(k + length + 64, self.n_items), 2**23)
+        threads = 12 * self.n_items * (os.cpu_count() or 1)
+        users = batch * (8 * k + 12 * self.size + 100 * length)
+        return int(threads + 24 * retrieved + users + 4 * 1024 * min(1024, self.n_items))
 
 
 def lists_needs(shape: ListShape, k: int, n_users: int, batch: int) -> Estimate:
     """What `kgrec recommend` needs to rank some users, so many at once."""
-    k, b, n = min(k, shape.n_items), min(batch, n_users), shape.n_items
-    graph = shape.graph + shape.strings + shape.n_rows * ROW
-    vectors = 4 * n * (shape.size + 1)
-    held = IMPORTS["recommend"] + graph + shape.sparse + shape.dense
-    model = held + vectors + shape.index
-    merged = shape.n_rows * ROW
-    length = shape.n_rows / max(shape.n_users, 1)
-    retrieved = min(b * min(k + length + 64, n), 2**23)
-    ranking = 12 * n * (os.cpu_count() or 1) + 24 * retrieved + 8 * b * k + 4 * b * shape.size * 3
-    ranking += b * length * 100 + 4 * 1024 * min(8192, n)
-    waiting = min(2**18 + b * k, n_users * k) * 100
+    k, batch = min(k, shape.n_items), min(batch, n_users)
+    start, merged = IMPORTS["recommend"], shape.n_rows * ROW
+    waiting = min(2**18 + batch * k, n_users * k) * 100
     stages = {
-        "reading the model": max(held + shape.dense, model),
-        "joining histories": model + merged + 30 * shape.n_rows,
-        "lists": model + merged + int(ranking + waiting),
+        "reading the model": start + shape.reading,
+        "joining histories": start + shape.read + merged + 30 * shape.n_rows,
+        "lists": start + shape.read + merged + shape.ranking(k, batch) + waiting,
     }
     return Estimate(stages, lists := int(n_users * k * LIST_ROW), lists)
+
+
+def evaluation_needs(shape: ListShape, ks: Sequence[int], batch: int) -> Estimate:
+    """What `kgrec evaluate` needs to rank so many users at once; it writes next to nothing."""
+    n_users = min(shape.n_users, shape.n_held_out)
+    k, batch = min(max(ks), shape.n_items), min(batch, n_users)
+    held = IMPORTS["evaluate"] + shape.read
+    stages = {
+        "reading the model": IMPORTS["evaluate"] + shape.reading,
+        "what was held out": held + 30 * shape.n_rows,
+        "ranking": held + shape.ranking(k, batch) + 2 * 8 * N_METRICS * len(ks) * n_users,
+    }
+    return Estimate(stages, 0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,7 @@ class RankerConfig:
     most_pairs: int = 200_000_000
     """Pairs of items that each kind of evidence may hold, 8 bytes each: bounds memory. Of more each
     item keeps its best, and attributes that too many items share are left out."""
-    most_counted: int = 4_000_000_000
+    most_counted: int = 10_000_000_000
     """Pairs of items that the interactions of all users may make while they are counted: bounds
     time. Of more the newest of each user count."""
     search_neighbours: int = 40

@@ -22,7 +22,13 @@ from kgrec.commands.common import size_in_bytes
 from kgrec.config import Config
 from kgrec.counts import gather, pairs
 from kgrec.errors import ArtefactError, KgrecError, TooLargeError
-from kgrec.estimate import ShopSizes, estimate_fit, estimate_prepare, estimate_recommend
+from kgrec.estimate import (
+    ShopSizes,
+    estimate_evaluate,
+    estimate_fit,
+    estimate_prepare,
+    estimate_recommend,
+)
 from kgrec.estimate_choice import FIT_LADDERS, Room, choose, fit_options, plans
 from kgrec.needs import Estimate, in_words
 from kgrec.schema import Schema
@@ -101,7 +107,9 @@ def test_ids_grow_on_as_they_did_but_a_catalogue_ends(tmp_path: Path) -> None:
     assert more == pytest.approx(60 * (400_000 - 20_000), rel=0.1)
 
 
-def test_fit_and_recommend_are_right_at_three_sizes(logs: dict[int, Path], tmp_path: Path) -> None:
+def test_fit_recommend_and_evaluate_are_right_at_three_sizes(
+    logs: dict[int, Path], tmp_path: Path
+) -> None:
     options = ["network.epochs=1", "ranker.trials=2", "network.size=64", "network.members=2"]
     settings = [word for option in options for word in ("--set", option)]
     for rows in (2_000, 6_000, 20_000):
@@ -117,6 +125,10 @@ def test_fit_and_recommend_are_right_at_three_sizes(logs: dict[int, Path], tmp_p
         assert right(estimate.memory_bytes, peak(said))
         if rows > 2_000:
             assert right(estimate.disk_bytes, size_of(lists))
+        evaluation = estimate_evaluate(model)
+        said = run("evaluate", model)
+        assert f"evaluate: needs about {evaluation.to_text()}; " in said
+        assert right(evaluation.memory_bytes, peak(said))
 
 
 def said_of(what: str, text: str) -> tuple[float, float]:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from kgrec.engine import Engine
+    from kgrec.needs import Estimate, ListShape
     from kgrec.shop import LoadReport
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -76,6 +78,49 @@ def size_in_bytes(text: str) -> int:
     power = " KMGT".index(found[2].upper() or " ")
     binary = found[3] or not found[4]
     return max(int(float(found[1]) * (1024 if binary else 1000) ** power), 1)
+
+
+def users_at_once(
+    what: str,
+    model: Path,
+    needs: Callable[[ListShape, int], Estimate],
+    budget: int | None,
+    out: Path | None = None,
+    *,
+    fewer: bool = True,
+) -> int | None:
+    """Says what ranking needs; how many users to rank at once, None for as many as usual.
+
+    Args:
+        what: The command.
+        model: The folder.
+        needs: What the command needs with so many users at once.
+        budget: Bytes that it may take; None for what the machine has.
+        out: What it writes, where that takes room.
+        fewer: Whether it can rank fewer at once than is usual.
+
+    Raises:
+        TooLargeError: There is not enough memory or disk.
+    """
+    from kgrec.errors import ArtefactError
+    from kgrec.estimate import list_shape
+    from kgrec.estimate_choice import Room, choose
+    from kgrec.topk import batch_size
+
+    try:
+        shape = list_shape(model)
+    except ArtefactError:
+        return None  # whoever loads it says what is amiss
+    sizes, usual = [16 * 4**step for step in range(4, -1, -1)], batch_size(shape.n_items)
+    return choose(
+        what,
+        Room.here(out, budget),
+        needs(shape, usual),
+        [size for size in sizes if size < usual and fewer],
+        lambda size: needs(shape, size),
+        lambda size: f"--memory-budget, with which {size} users are ranked at once",
+        may_choose=budget is not None,
+    )
 
 
 def open_engine(name: str, training_workers: int = 1) -> AbstractContextManager[Engine]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from kgrec.commands.common import (
     DEBUG,
     Commands,
+    add_budget,
     add_json,
     add_model,
     as_json,
@@ -15,6 +16,7 @@ from kgrec.commands.common import (
     comma_separated,
     show,
     show_json,
+    users_at_once,
 )
 
 
@@ -33,6 +35,7 @@ def add(commands: Commands) -> None:
         help="lengths of list (default: 5,10,20)",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the JSON to a file too")
+    add_budget(parser)
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -45,9 +48,16 @@ def run(args: argparse.Namespace) -> None:
     """Does it."""
     from kgrec.atomic import claim, disk_space, replace_file
     from kgrec.evaluate import evaluate_model
+    from kgrec.needs import evaluation_needs
     from kgrec.recommender import load_model
 
-    evaluation = evaluate_model(load_model(args.model), args.k)
+    n_at_once = users_at_once(
+        "evaluate",
+        args.model,
+        lambda shape, batch: evaluation_needs(shape, args.k, batch),
+        args.memory_budget,
+    )
+    evaluation = evaluate_model(load_model(args.model), args.k, batch_size=n_at_once)
     if args.out:
         text = as_json(evaluation.to_dict()) + "\n"
         with disk_space(args.out), claim(args.out), replace_file(args.out) as beside:

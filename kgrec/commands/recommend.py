@@ -18,6 +18,7 @@ from kgrec.commands.common import (
     open_engine,
     show_table,
     title,
+    users_at_once,
 )
 from kgrec.errors import ConfigError, DataError
 from kgrec.progress import say
@@ -101,26 +102,17 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _that_fits(args: argparse.Namespace) -> int | None:
-    """Users to rank at once, None for as many as usual; refused where memory is short."""
-    from kgrec.errors import ArtefactError
-    from kgrec.estimate import estimate_lists, list_shape
-    from kgrec.estimate_choice import Room, choose
-    from kgrec.topk import batch_size
+    """Users to rank at once; None for as many as usual."""
+    from kgrec.estimate import estimate_lists
 
-    try:
-        shape = list_shape(args.model)
-    except ArtefactError:
-        return None  # whoever loads it says what is amiss
     some = 1 if args.history is not None else len(args.user) if args.user else None
-    sizes, usual = [16 * 4**step for step in range(4, -1, -1)], batch_size(shape.n_items)
-    return choose(
+    return users_at_once(
         "recommend",
-        Room.here(args.out, args.memory_budget),
-        estimate_lists(shape, args.k, n_users=some),
-        [size for size in sizes if size < usual and args.out is not None],
-        lambda size: estimate_lists(shape, args.k, n_users=some, batch=size),
-        lambda size: f"--memory-budget, with which {size} users are ranked at once",
-        may_choose=args.memory_budget is not None,
+        args.model,
+        lambda shape, batch: estimate_lists(shape, args.k, n_users=some, batch=batch),
+        args.memory_budget,
+        args.out,
+        fewer=args.out is not None,
     )
 
 
