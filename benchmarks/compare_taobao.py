@@ -1,31 +1,30 @@
-"""Draws the original rows of Taobao's UserBehavior.csv beside generated ones.
+"""The original rows of Taobao's UserBehavior.csv beside generated ones, in figures.
 
-    python benchmarks/compare_taobao.py DIR --out PAGE.html
+    python benchmarks/compare_taobao.py DIR
 
 DIR holds whole users of the original, as many rows as you have; as many are generated. The figures
-of both are printed too.
+of both are printed, and written with their curves to benchmarks/results/generated.json, which
+scale_page.py draws.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import polars as pl
 from generate_taobao import BEGIN, BEHAVIOURS, COLUMNS, DAY, DAYS, Floats, Ints, generate
 
-from kgrec.atomic import claim, replace_file
+from kgrec.benchmark.made import commit
 from kgrec.errors import KgrecError
-from kgrec.report import Section, cell, page, table
-from kgrec.report_charts import bar_chart, line_chart
+from kgrec.report import cell
 
-if TYPE_CHECKING:
-    from kgrec.report import Block
-
+RESULT = Path(__file__).parent / "results" / "generated.json"
 REAL = "UserBehavior.head_users*.csv*"
 CHINA = 8 * 3600
 """Its time zone."""
@@ -106,57 +105,43 @@ def _shares(values: Ints, n: int) -> Floats:
     return np.bincount(values, minlength=n)[:n] / len(values)
 
 
-def compare(folder: Path, seed: int, out: Path) -> str:
-    """Draws the real rows of a folder beside as many generated ones; the table as text.
+def compare(folder: Path, seed: int) -> dict[str, Any]:
+    """Figures of the real rows of a folder and of as many generated ones.
 
     Raises:
-        KgrecError: The folder has no such rows, or a package that draws is missing.
+        KgrecError: The folder has no such rows.
     """
     found = sorted(folder.glob(REAL))
     if not found:
         raise KgrecError(f"{folder} has no {REAL}, the rows to compare with")
     real = pl.read_csv(found[0], has_header=False, new_columns=COLUMNS)
-    of = {"real": figures(real), "generated": figures(pl.concat(generate(len(real), seed)))}
-    rows = [
-        [name, *(side[name][0] for side in of.values())]
-        for name in of["real"]
-        if name not in CHARTS
-    ]
-    text = page(
-        "UserBehavior.csv, real and generated",
-        f"{len(real):,} rows of {found[0].name} and as many generated ones of seed {seed}.",
-        [Section("Figures", (table(("", *of), rows),)), Section("Charts", tuple(_charts(of)))],
-        "Made by benchmarks/compare_taobao.py.",
-    )
-    with claim(out), replace_file(out) as beside:
-        beside.write_text(text, "utf-8")
-    return "\n".join(f"{row[0]:36}" + "".join(f"{cell(v):>12}" for v in row[1:]) for row in rows)
-
-
-def _charts(of: dict[str, dict[str, list[float]]]) -> Iterator[Block]:
-    """One for each of CHARTS and one of the behaviours."""
-    mix = {side: [one[name][0] for name in BEHAVIOURS] for side, one in of.items()}
-    yield bar_chart(BEHAVIOURS, mix, alt="behaviours", caption="behaviours")
-    for name, (across, logarithmic, places) in CHARTS.items():
-        yield line_chart(
-            places, {side: one[name] for side, one in of.items()}, alt=name, caption=name,
-            labels=(across, ""), logarithmic=logarithmic,
-        )  # fmt: skip
+    return {
+        "rows": len(real),
+        "seed": seed,
+        "real": figures(real),
+        "generated": figures(pl.concat(generate(len(real), seed))),
+        "charts": {
+            name: {"across": across, "logarithmic": logarithmic, "places": list(places)}
+            for name, (across, logarithmic, places) in CHARTS.items()
+        },
+        "commit": commit(),
+    }
 
 
 def main() -> None:
-    """Compares; exits 2 on what cannot be asked for and 1 on what fails."""
+    """Compares; exits 1 on what fails."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("real", type=Path, metavar="DIR", help=f"a folder with {REAL}")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--out", type=Path, required=True, metavar="PAGE.html")
     args = parser.parse_args()
-    if args.out.suffix != ".html":
-        parser.error(f"--out {args.out}: a comparison is a page; name it .html")
     try:
-        print(compare(args.real, args.seed, args.out))
+        found = compare(args.real, args.seed)
     except KgrecError as error:
         sys.exit(str(error))
+    RESULT.write_text(json.dumps(found, indent=1) + "\n")
+    for name in (name for name in found["real"] if name not in CHARTS):
+        sides = (cell(found[side][name][0]) for side in ("real", "generated"))
+        print(f"{name:36}" + "".join(f"{value:>12}" for value in sides))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 python benchmarks/scale_page.py            rewrites both
 python benchmarks/scale_page.py --check    exits 1 when the Markdown says something else
 
-read-ROWS.json, fit-ROWS.json, bounds.json, lists-ITEMS-SIZE.json and estimates.json there are what
-read_scale.py, fit_scale.py, bounds_cost.py, lists_scale.py and estimates.py write.
+generated.json, read-ROWS.json, fit-ROWS.json, bounds.json, lists-ITEMS-SIZE.json and estimates.json
+there are what compare_taobao.py, read_scale.py, fit_scale.py, bounds_cost.py, lists_scale.py and
+estimates.py write.
 """
 
 from __future__ import annotations
@@ -48,6 +49,30 @@ def results(pattern: str) -> list[Result]:
     """What the files of one benchmark hold, the smallest first."""
     found = [json.loads(path.read_text()) for path in RESULTS.glob(pattern)]
     return sorted(found, key=lambda one: (one.get("rows", one.get("items")), one.get("size", 0)))
+
+
+def generated() -> Iterator[Piece]:
+    """Made rows beside the original's."""
+    path = RESULTS / "generated.json"
+    if not path.is_file():
+        return
+    found = json.loads(path.read_text())
+    sides = {side: found[side] for side in ("real", "generated")}
+    yield Words(
+        f"{found['rows']:,} rows of whole users of UserBehavior.csv, from which the skew was "
+        f"taken, and as many made ones of seed {found['seed']}. Shares are of all rows."
+    )
+    yield Grid(
+        ("", *sides),
+        [
+            [name, *(of[name][0] for of in sides.values())]
+            for name in found["real"]
+            if name not in found["charts"]
+        ],
+    )
+    for name, chart in found["charts"].items():
+        series = {side: of[name] for side, of in sides.items()}
+        yield Lines(chart["places"], series, (chart["across"], ""), name, chart["logarithmic"])
 
 
 def reading() -> Iterator[Piece]:
@@ -321,6 +346,7 @@ def billion() -> Iterator[Piece]:
 def page() -> tuple[list[Part], str]:
     """What the page shows, and its small print."""
     made = {
+        "Made rows beside the original's": generated,
         "Reading": reading,
         "Fitting": fitting,
         "What the bounds of a fit cost": bounds,

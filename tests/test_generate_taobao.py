@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -130,15 +131,18 @@ def test_the_real_rows_beside_generated_ones(
     folder = shared_data / "taobao-userbehavior"
     if not folder.is_dir():
         pytest.skip(f"{folder} is not here")
-    out = tmp_path / "page.html"
-    run(comparison, monkeypatch, str(folder), "--out", str(out))
+    out = tmp_path / "generated.json"
+    monkeypatch.setattr(comparison, "RESULT", out)
+    run(comparison, monkeypatch, str(folder))
     said = [line.rsplit(maxsplit=2) for line in capsys.readouterr().out.splitlines()]
     table = {name: (real, generated) for name, real, generated in said}
     assert table["users"][0] == "815"
     for name, both in table.items():
         real, generated = (float(value.replace(",", "")) for value in both)
         assert generated == pytest.approx(real, rel=0.5 if "range" in name else 0.2), name
-    assert out.read_text("utf-8").count("data:image/svg+xml") == len(comparison.CHARTS) + 1
+    found = json.loads(out.read_text())
+    for name, chart in found["charts"].items():
+        assert len(chart["places"]) == len(found["real"][name]) == len(found["generated"][name])
 
 
 @pytest.mark.parametrize(
@@ -147,17 +151,16 @@ def test_the_real_rows_beside_generated_ones(
         (["--rows", "0", "--out", "a.csv"], "--rows 0: ask for 1 or more"),
         (["--rows", "5", "--seed", "-1", "--out", "a.csv"], "--seed -1: take one from 0"),
         (["--rows", "5", "--out", "absent/a.csv"], "there is no folder absent; make it first"),
-        ([".", "--out", "a.png"], "a comparison is a page; name it .html"),
         (["--out", "a.csv"], "the following arguments are required: --rows"),
     ],
 )
 def test_what_cannot_be_asked_is_one_line(
-    taobao: ModuleType, comparison: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    taobao: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str], words: list[str], said: str,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stopped:
-        run(comparison if words[0] == "." else taobao, monkeypatch, *words)
+        run(taobao, monkeypatch, *words)
     assert stopped.value.code == 2
     assert said in capsys.readouterr().err.splitlines()[-1]
     assert not list(tmp_path.iterdir())
@@ -167,4 +170,4 @@ def test_a_folder_without_real_rows_is_an_error(
     comparison: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(SystemExit, match="has no UserBehavior"):
-        run(comparison, monkeypatch, str(tmp_path), "--out", str(tmp_path / "a.html"))
+        run(comparison, monkeypatch, str(tmp_path))

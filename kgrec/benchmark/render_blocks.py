@@ -56,6 +56,8 @@ class Lines:
     series: Mapping[str, Sequence[float]]
     labels: tuple[str, str]
     caption: str
+    logarithmic: bool = False
+    """Whether both axes are."""
 
 
 Piece: TypeAlias = Words | Facts | Grid | Scatter | Lines
@@ -120,8 +122,10 @@ def _html_of(piece: Piece) -> report.Block:
             return report.table(header, rows, caption=caption, strong=strong)
         case Scatter(series, labels, caption):
             return report_charts.scatter_chart(series, alt=caption, labels=labels, caption=caption)
-        case Lines(x, series, labels, caption):
-            return report_charts.line_chart(x, series, alt=caption, labels=labels, caption=caption)
+        case Lines(x, series, labels, caption, logarithmic):
+            return report_charts.line_chart(
+                x, series, alt=caption, labels=labels, caption=caption, logarithmic=logarithmic
+            )
 
 
 def _line(cells: Sequence[str]) -> str:
