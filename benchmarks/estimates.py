@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from generate_taobao import write
 
-from kgrec.benchmark.limits import resident_bytes
+from kgrec.benchmark.limits import peak_bytes, resident_bytes
 from kgrec.benchmark.made import commit, hardware
 
 RESULT = Path(__file__).parent / "results" / "estimates.json"
@@ -80,7 +80,7 @@ def measured(command: list[str], folder: Path) -> dict[str, Any]:
             start_new_session=True,
         )  # fmt: skip
         while child.poll() is None:
-            memory = max(memory, resident_bytes(child.pid))
+            memory = max(memory, resident_bytes(child.pid), peak_bytes(child.pid))
             disk = max(disk, disk_bytes(folder))
             time.sleep(0.2)
     found = said(log.read_text())

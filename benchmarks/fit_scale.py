@@ -28,7 +28,7 @@ from estimates import said
 from generate_taobao import write
 
 from kgrec import load
-from kgrec.benchmark.limits import resident_bytes
+from kgrec.benchmark.limits import peak_bytes, resident_bytes
 from kgrec.benchmark.made import commit, hardware
 from kgrec.estimate import list_shape
 
@@ -41,7 +41,7 @@ _MOST_POINTS = 400
 def watched(command: list[str], log: Path) -> dict[str, Any]:
     """Runs a kgrec command; its seconds, peak GiB, memory over time and when stages began."""
     began = time.monotonic()
-    points, stages = [(0.0, 0.0)], [("start", 0.0)]
+    points, stages, peak = [(0.0, 0.0)], [("start", 0.0)], 0
     with log.open("w") as lines:
         child = subprocess.Popen(
             [sys.executable, "-m", "kgrec", *command], stderr=lines, stdout=subprocess.DEVNULL,
@@ -50,6 +50,7 @@ def watched(command: list[str], log: Path) -> dict[str, Any]:
         while child.poll() is None:
             now = time.monotonic() - began
             points.append((round(now, 1), round(resident_bytes(child.pid) / 2**30, 3)))
+            peak = max(peak, peak_bytes(child.pid))
             names = [m[1] for line in log.read_text().splitlines() if (m := STAGE.match(line))]
             stages += [(name, round(now, 1)) for name in names[len(stages) - 1 :]]
             time.sleep(0.5)
@@ -57,7 +58,7 @@ def watched(command: list[str], log: Path) -> dict[str, Any]:
         raise SystemExit(f"kgrec {' '.join(command)} ended with {child.returncode}; see {log}")
     return {
         "seconds": round(time.monotonic() - began, 1),
-        "peak_gib": max(gib for _, gib in points),
+        "peak_gib": max(round(peak / 2**30, 3), *(gib for _, gib in points)),
         "memory": points[:: -(-len(points) // _MOST_POINTS)],
         "stages": stages,
     }

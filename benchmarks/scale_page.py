@@ -147,8 +147,9 @@ def fitting() -> Iterator[Piece]:
         return
     yield growth(fits)
     yield Words(
-        "In brackets the share of prepare and fit together. An exponent of 1 is linear; below a "
-        "few seconds it says little."
+        "Asked: at most 3 hours and 20 GiB for prepare and fit of 100 million rows, and growth "
+        "close to linear. In brackets the share of prepare and fit together. An exponent of 1 is "
+        "linear; below a few seconds it says little."
     )
     off = [f"{one['rows']:,}" for one in fits if one.get("shape", {}).get("size") == 1]
     if off:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kgrec.benchmark import limits
-from kgrec.benchmark.limits import Ended, own_peak_gib, resident_bytes, run_limited
+from kgrec.benchmark.limits import Ended, own_peak_gib, peak_bytes, resident_bytes, run_limited
 
 PROC = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc to watch")
 
@@ -85,6 +85,7 @@ def test_a_row_ends_with_a_benchmark_that_was_killed(tmp_path: Path) -> None:
     pid = int(parent.stdout.readline())
     time.sleep(0.3)
     assert resident_bytes(pid) > 0
+    assert peak_bytes(pid) > 0
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     parent.stdout.close()
@@ -92,3 +93,4 @@ def test_a_row_ends_with_a_benchmark_that_was_killed(tmp_path: Path) -> None:
     while resident_bytes(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert resident_bytes(pid) == 0
+    assert peak_bytes(pid) == 0

@@ -103,13 +103,20 @@ def resident_bytes(group: int) -> int:
     return total
 
 
+def peak_bytes(process: int | Literal["self"]) -> int:
+    """The most that one process has held resident; 0 where it is gone or there is no /proc."""
+    with suppress(OSError, StopIteration):
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+        line = next(line for line in lines if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    return 0
+
+
 def own_peak_gib() -> float:
     """The most memory that this process has held resident, in GiB."""
-    with suppress(OSError, StopIteration):
-        # Not ru_maxrss: that one starts from what the parent held when it made this process.
-        lines = Path("/proc/self/status").read_text().splitlines()
-        line = next(line for line in lines if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 2**20
+    # Rather than ru_maxrss, which starts from what the parent held when it made this process.
+    if found := peak_bytes("self"):
+        return found / 2**30
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
