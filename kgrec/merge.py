@@ -39,8 +39,8 @@ def rank_union(
         seen: Items to leave out, (n, n_items).
         allowed: Items that a list may hold, (n_items,).
         k: Length of the lists.
-        bound: What no inner product of a user's query exceeds, (n,): items that cannot enter the
-            list even so are passed over. None where that is not known.
+        bound: What no inner product of a user's query exceeds but those of retrieved items, (n,):
+            items that cannot enter the list even so are passed over. None where that is not known.
     """
     if bound is None:
         bound = np.full(len(query), np.inf, np.float32)
@@ -122,6 +122,13 @@ def _rank(
         for at in range(seen_ptr[u], seen_ptr[u + 1]):
             mark[seen_indices[at]] = gone
         size = 0
+        for at in range(retrieved.shape[1]):
+            item = retrieved[u, at]
+            if item >= 0 and mark[item] != here and mark[item] != gone and allowed[item]:
+                mark[item], total[item] = here, 0
+                met[size] = item
+                size += 1
+        n_retrieved = size
         for at in range(x_ptr[u], x_ptr[u + 1]):
             row, weight = x_indices[at], x_data[at]
             for entry in range(s_ptr[row], s_ptr[row + 1]):
@@ -132,15 +139,9 @@ def _rank(
                     mark[item], total[item] = here, weight * s_data[entry]
                     met[size] = item
                     size += 1
-        for at in range(retrieved.shape[1]):
-            item = retrieved[u, at]
-            if item >= 0 and mark[item] != here and mark[item] != gone and allowed[item]:
-                mark[item], total[item] = here, 0
-                met[size] = item
-                size += 1
         for at in range(size):
             item = met[at]
-            if total[item] + bound[u] < scores[u, k - 1]:
+            if at >= n_retrieved and total[item] + bound[u] < scores[u, k - 1]:
                 continue
             _offer(found[u], scores[u], item, _dot(query[u], items[item]) + total[item])
     return found, scores

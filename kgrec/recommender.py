@@ -110,16 +110,15 @@ class Recommender:
             for some in np.array_split(left, -(-len(left) * wanted // _MOST_RETRIEVED)):
                 dense, retrieved = self.index.search(query[some], wanted, selector)
                 rounded = (query[some, :-1] != 0).any(axis=1)  # a bias alone is not
-                ends = dense[:, [0, -1]]
-                ends = ends + np.where(rounded[:, None], 1e-5 * (1 + np.abs(ends)), 0)
-                highest, lowest = ends.astype(np.float32).T
+                # Without S, what the index kept back scores at most its last answer.
+                last = dense[:, -1]
+                last = last + np.where(rounded, 1e-5 * (1 + np.abs(last)), 0)
                 top = rank_union(
                     query[some], vectors, rows[some], self.ranker.sparse, retrieved, seen[some],
-                    may, k, highest if self.index.exact else None,
+                    may, k, last if self.index.exact else None,
                 )  # fmt: skip
                 found[some], scores[some] = top.items, top.scores
-                # What the index kept back scores at most its last answer, unless S reaches it.
-                short.append(some[top.scores[:, -1] <= lowest])
+                short.append(some[top.scores[:, -1] <= last])
             if not self.index.exact or wanted >= n_allowed:
                 break
             left = np.concatenate(short)
