@@ -88,16 +88,16 @@ class ListShape:
     """Rows that `evaluate` is to predict."""
 
     @property
-    def read(self) -> int:
+    def in_memory(self) -> int:
         """Bytes of a model in memory, without what Python and the libraries take."""
         rows = self.graph + self.strings + self.n_rows * ROW
         return rows + self.sparse + self.dense + 4 * self.n_items * (self.size + 1) + self.index
 
     @property
-    def reading(self) -> int:
+    def while_read(self) -> int:
         """The most held while it is read: half of a file is one array, which is held twice."""
         first = self.graph + self.strings + self.sparse
-        return max(first + self.sparse // 2, first + self.dense * 3 // 2, self.read)
+        return max(first + self.sparse // 2, first + self.dense * 3 // 2, self.in_memory)
 
     def ranking(self, k: int, batch: int) -> int:
         """Bytes that a batch of users takes while it is ranked."""
@@ -114,9 +114,9 @@ def lists_needs(shape: ListShape, k: int, n_users: int, batch: int) -> Estimate:
     start, merged = IMPORTS["recommend"], shape.n_rows * ROW
     waiting = min(2**18 + batch * k, n_users * k) * 100
     stages = {
-        "reading the model": start + shape.reading,
-        "joining histories": start + shape.read + merged + 30 * shape.n_rows,
-        "lists": start + shape.read + merged + shape.ranking(k, batch) + waiting,
+        "reading the model": start + shape.while_read,
+        "joining histories": start + shape.in_memory + merged + 30 * shape.n_rows,
+        "lists": start + shape.in_memory + merged + shape.ranking(k, batch) + waiting,
     }
     return Estimate(stages, lists := int(n_users * k * LIST_ROW), lists)
 
@@ -125,9 +125,9 @@ def evaluation_needs(shape: ListShape, ks: Sequence[int], batch: int) -> Estimat
     """What `kgrec evaluate` needs to rank so many users at once; it writes next to nothing."""
     n_users = min(shape.n_users, shape.n_held_out)
     k, batch = min(max(ks), shape.n_items), min(batch, n_users)
-    held = IMPORTS["evaluate"] + shape.read
+    held = IMPORTS["evaluate"] + shape.in_memory
     stages = {
-        "reading the model": IMPORTS["evaluate"] + shape.reading,
+        "reading the model": IMPORTS["evaluate"] + shape.while_read,
         "what was held out": held + 30 * shape.n_rows,
         "ranking": held + shape.ranking(k, batch) + 2 * 8 * N_METRICS * len(ks) * n_users,
     }
