@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from toy_shop import planted_shop
 
 from kgrec import machine
-from kgrec.commands.common import size_in_bytes
+from kgrec.commands.common import size_in_bytes, users_at_once
 from kgrec.config import Config
 from kgrec.counts import gather, pairs
 from kgrec.errors import ArtefactError, KgrecError, TooLargeError
@@ -30,7 +31,7 @@ from kgrec.estimate import (
     estimate_recommend,
 )
 from kgrec.estimate_choice import FIT_LADDERS, Room, choose, fit_options, plans
-from kgrec.needs import Estimate, in_words
+from kgrec.needs import Estimate, ListShape, evaluation_needs, in_words, lists_needs
 from kgrec.schema import Schema
 from kgrec.shop_shape import count_pairs
 
@@ -276,6 +277,31 @@ def test_a_budget_chooses_options() -> None:
     )  # fmt: skip
     assert chosen is not None
     assert room.fits(sizes.estimate(chosen[1]))
+
+
+def test_fewer_users_are_ranked_at_once_where_memory_is_short(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shape = ListShape(
+        n_users=1000, n_items=10_000, n_rows=10**6, size=64, dense=2**22, sparse=2**22, index=2**22,
+        graph=0, strings=0, n_held_out=5000,
+    )  # fmt: skip
+    monkeypatch.setattr("kgrec.estimate.list_shape", lambda model: shape)
+    commands: dict[str, Callable[[ListShape, int], Estimate]] = {
+        "recommend": lambda shape, batch: lists_needs(shape, 100, shape.n_users, batch),
+        "evaluate": lambda shape, batch: evaluation_needs(shape, [5, 100], batch),
+    }
+    for what, needs in commands.items():
+        most, least = (needs(shape, batch).memory_bytes for batch in (1000, 16))
+        budget = (most + least) // 2
+        chosen = users_at_once(what, tmp_path, needs, budget)
+        assert chosen is not None
+        assert needs(shape, chosen).memory_bytes <= budget
+        assert users_at_once(what, tmp_path, needs, most) is None
+        with pytest.raises(TooLargeError, match="the least is"):
+            users_at_once(what, tmp_path, needs, least - 1)
+        with pytest.raises(TooLargeError, match="the least is"):
+            users_at_once(what, tmp_path, needs, budget, fewer=False)
 
 
 def test_sizes_are_read_as_people_write_them() -> None:
