@@ -27,35 +27,36 @@ from kgrec.benchmark.made import commit, hardware
 
 RESULT = Path(__file__).parent / "results" / "estimates.json"
 _SAID = re.compile(
-    r": needs about (\S+) (\w+) of memory \(in ([^;)]*)(?:; (\S+) (\w+) where [^)]*)?\)"
-    r"(?: and (\S+) (\w+) of disk)?"
+    r": needs about (\S+) (\w+) of memory \(in ([^)]*)\)(?: and (\S+) (\w+) of disk)?"
+    r"(?:, or (\S+) (\w+) and (\S+) (\w+) where)?"
 )
+_SWITCHED_OFF = re.compile(r"switched off:.*\bdense_weight\b")
 _UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
 class Said(NamedTuple):
-    """What a command said that it needs."""
+    """What a command said that it needs, in bytes."""
 
     memory: float
-    """Bytes."""
     disk: float | None
-    """Bytes; None of a command that writes next to nothing."""
+    """None of a command that writes next to nothing."""
     stage: str
     """In which it needs that memory."""
-    without_dense: float | None
-    """Bytes where the search switches the dense half off; None where nothing was said of it."""
 
 
 def said(log: str) -> Said | None:
-    """What stands in a log; None where nothing was said."""
+    """What stands in a log: of a fit whose search switched the dense half off, what was said of
+    that case. None where nothing was said."""
     found = _SAID.search(log)
     if found is None:
         return None
-    memory, without, disk = (
-        float(found[n]) * _UNITS[found[n + 1]] if found[n] else None for n in (1, 4, 6)
-    )
-    assert memory is not None
-    return Said(memory, disk, found[3], without)
+
+    def size(at: int) -> float:
+        return float(found[at]) * _UNITS[found[at + 1]]
+
+    if found[6] and _SWITCHED_OFF.search(log):
+        return Said(size(6), size(8), "all, without the dense half")
+    return Said(size(1), size(4) if found[4] else None, found[3])
 
 
 def disk_bytes(folder: Path) -> int:

@@ -76,8 +76,7 @@ def once(name: str, command: list[str], folder: Path, rows: int) -> dict[str, An
         raise SystemExit(f"{kept} was measured with {' '.join(found['options'])}; remove it")
     estimate = said(log.read_text())
     if estimate is not None:
-        gib = [one and round(one / 2**30, 3) for one in (estimate.memory, estimate.without_dense)]
-        found["said"] = {"gib": gib[0], "without_dense": gib[1], "stage": estimate.stage}
+        found["said"] = {"gib": round(estimate.memory / 2**30, 3), "stage": estimate.stage}
     short = {key: found.get(key) for key in ("seconds", "peak_gib", "said")}
     print(f"{name}: {json.dumps(short)}", file=sys.stderr, flush=True)
     return found

@@ -316,10 +316,9 @@ def estimates() -> Iterator[Piece]:
         for command in (each for each in COMMANDS if one.get(each, {}).get("said")):
             said, name = one[command]["said"], f"{one['rows']:,}"
             gib, stage = said["gib"], said["stage"]
-            if command == "fit":
-                name += options
-                if one["shape"]["size"] == 1 and said.get("without_dense"):
-                    gib, stage = said["without_dense"], "all, without the dense half"
+            name += options if command == "fit" else ""
+            if said.get("without_dense") and one["shape"]["size"] == 1:
+                gib, stage = said["without_dense"], "all, without the dense half"
             add(name, command, gib, one[command]["peak_gib"], stage)
     if not rows:
         return
@@ -328,7 +327,7 @@ def estimates() -> Iterator[Piece]:
     yield Words(
         "A ratio of 0.7 to 1.3 was asked. Where the search may switch the dense half off, after "
         "which no final network is trained, fit says what it needs in that case too; it is what "
-        "stands here where that happened and was said."
+        "stands here where that happened."
     )
     yield Scatter(points, ("held, GiB", "said / held"), "Memory: 0.7 to 1.3 was asked")
 

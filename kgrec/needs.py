@@ -37,9 +37,9 @@ class Estimate:
     """Bytes written at most at one time, what is removed at the end included."""
     kept_bytes: int
     """Bytes that stay."""
-    without_dense: int | None = None
-    """The most resident at any time if the search switches the dense half off, which nobody knows
-    before; None where it cannot."""
+    without_dense: Estimate | None = None
+    """The same if the search switches the dense half off, which nobody knows before; None where it
+    cannot."""
 
     @property
     def memory_bytes(self) -> int:
@@ -53,12 +53,13 @@ class Estimate:
 
     def to_text(self) -> str:
         """For a person: `3.1 GiB of memory (in search) and 0.4 GiB of disk`."""
-        memory, disk, where = in_words(self.memory_bytes), in_words(self.disk_bytes), ""
-        if self.without_dense is not None and in_words(self.without_dense) != memory:
-            less = in_words(self.without_dense)
-            where = f"; {less} where the search switches the dense half off"
-        on_disk = f" and {disk} of disk" if self.disk_bytes else ""
-        return f"{memory} of memory (in {self.worst_stage}{where}){on_disk}"
+        said = f"{in_words(self.memory_bytes)} of memory (in {self.worst_stage})"
+        if self.disk_bytes:
+            said += f" and {in_words(self.disk_bytes)} of disk"
+        if (less := self.without_dense) is not None:
+            memory, disk = in_words(less.memory_bytes), in_words(less.disk_bytes)
+            said += f", or {memory} and {disk} where the search switches the dense half off"
+        return said
 
 
 def in_words(n_bytes: float) -> str:

@@ -45,7 +45,10 @@ def fit_needs(shape: FitShape, config: Config) -> Estimate:
         return needed
     sparse = _fit_needs(shape, replace(config, network=replace(config.network, enabled=False)))
     before = {stage: needed.by_stage[stage] for stage in _SEARCH if stage in needed.by_stage}
-    return replace(needed, without_dense=max({**sparse.by_stage, **before}.values()))
+    n_tried = _Network(shape, config).n_tried(shape.searched.rows)
+    disk = _Network(shape, config).on_disk(n_tried, 0, sparse.kept_bytes)
+    less = Estimate({**sparse.by_stage, **before}, disk, sparse.kept_bytes)
+    return replace(needed, without_dense=less)
 
 
 def _fit_needs(shape: FitShape, config: Config) -> Estimate:
@@ -113,10 +116,8 @@ def _fit_needs(shape: FitShape, config: Config) -> Estimate:
         8 * n * size + 4 * size * size + 4 * size * shape.n_attributes + solved.of_views + index
         + shape.n_rows * 5 + shape.n_edges * EDGE + shape.strings // 2
     )  # fmt: skip
-    checkpoints = n_members * rows.checkpoint(False)
-    if shape.searched is not None and network.enabled:
-        checkpoints += rows.n_tried(shape.searched.rows) * rows.checkpoint(True)
-    return Estimate(stages, model + checkpoints, model)
+    n_tried = rows.n_tried(shape.searched.rows) if shape.searched and network.enabled else 0
+    return Estimate(stages, rows.on_disk(n_tried, n_members, model), model)
 
 
 def _index_bytes(n_items: int, size: int, vectors: int, config: Config) -> int:
@@ -155,9 +156,15 @@ class _Network:
             return config.members
         return min(config.members, 1 if n_rows > config.member_rows else 2)
 
-    def checkpoint(self, validated: bool) -> int:
-        """Bytes on disk: parameters, the best ones, and moments."""
-        return self.parameters * (1 + validated + (0 if self._some else 2))
+    def on_disk(self, n_tried: int, n_members: int, model: int) -> int:
+        """Bytes at the worst moment: checkpoints stay until the model is whole, and the one that
+        is being written lies beside its last state."""
+        # Parameters, in the search the best ones too, and moments.
+        final = self.parameters * (1 + (0 if self._some else 2))
+        tried = final + self.parameters
+        checkpoints = n_tried * tried + n_members * final
+        written = final if n_members else tried if n_tried else 0
+        return checkpoints + max(model, written)
 
     def training(self, pairs: Pairs, validated: bool) -> int:
         """Bytes at the worst moment of a training, what it leaves included."""

@@ -178,11 +178,15 @@ def test_less_is_needed_where_the_search_switches_the_dense_half_off() -> None:
     shop, config = planted_shop(n_users=200, n_items=120), Config()
     found = estimate_fit(shop, config)
     assert found.without_dense is not None
-    assert found.without_dense < found.memory_bytes
+    assert found.without_dense.memory_bytes < found.memory_bytes
+    assert found.without_dense.kept_bytes < found.without_dense.disk_bytes < found.disk_bytes
     for fixed in ("ranker.search=false", "network.enabled=false", "ranker.dense_weight=0"):
         assert estimate_fit(shop, config.apply_overrides([fixed])).without_dense is None
-    said = Estimate({"all": 2**30}, 0, 0, without_dense=2**29).to_text()
-    assert said.startswith("1.0 GiB of memory (in all; 512 MiB where the search switches the dense")
+    said = Estimate({"all": 2**30}, 2**20, 0, Estimate({"all": 2**29}, 2**19, 0)).to_text()
+    assert said == (
+        "1.0 GiB of memory (in all) and 1 MiB of disk, or 512 MiB and 512 KiB where the search "
+        "switches the dense half off"
+    )
 
 
 def test_each_step_of_a_ladder_takes_less() -> None:
