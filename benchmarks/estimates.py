@@ -89,7 +89,7 @@ def measured(command: list[str], folder: Path) -> dict[str, Any]:
         raise SystemExit(f"kgrec {' '.join(command)} ended with {child.returncode}; see {log}")
     disk = max(disk, disk_bytes(folder))
     return {
-        what: {"estimate_mib": round(e / 2**20), "truth_mib": round(truth / 2**20),
+        what: {"estimate_mib": round(e / 2**20, 3), "truth_mib": round(truth / 2**20, 3),
                "ratio": round(e / truth, 2)}
         for what, e, truth in zip(("memory", "disk"), found[:2], (memory, disk), strict=True)
         if e is not None
