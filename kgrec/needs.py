@@ -66,7 +66,9 @@ def in_words(n_bytes: float) -> str:
     """A size for a person: `3.1 GiB`, `420 MiB`."""
     if n_bytes < MIB:
         return f"{n_bytes / 1024:.0f} KiB"
-    return f"{n_bytes / 2**30:.1f} GiB" if n_bytes >= 2**30 else f"{n_bytes / MIB:.0f} MiB"
+    if n_bytes < 2**30:
+        return f"{n_bytes / MIB:.{1 if n_bytes < 10 * MIB else 0}f} MiB"
+    return f"{n_bytes / 2**30:.1f} GiB"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

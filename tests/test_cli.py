@@ -401,7 +401,7 @@ def test_evaluation_is_printed_and_written(
             return {"ks": self.ks, "recall": np.float32(0.5)}
 
     module = ModuleType("kgrec.evaluate")
-    module.evaluate_model = lambda recommender, ks: Evaluation(ks)  # type: ignore[attr-defined]
+    module.evaluate_model = lambda recommender, ks, batch_size: Evaluation(ks)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "kgrec.evaluate", module)
     assert kgrec("evaluate", model)[:2] == (0, "recall at [5, 10, 20]\n")
     _, out, _ = kgrec("evaluate", model, "-k", "20,5", "--json", "--out", tmp_path / "e.json")

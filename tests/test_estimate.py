@@ -184,7 +184,7 @@ def test_less_is_needed_where_the_search_switches_the_dense_half_off() -> None:
         assert estimate_fit(shop, config.apply_overrides([fixed])).without_dense is None
     said = Estimate({"all": 2**30}, 2**20, 0, Estimate({"all": 2**29}, 2**19, 0)).to_text()
     assert said == (
-        "1.0 GiB of memory (in all) and 1 MiB of disk, or 512 MiB and 512 KiB where the search "
+        "1.0 GiB of memory (in all) and 1.0 MiB of disk, or 512 MiB and 512 KiB where the search "
         "switches the dense half off"
     )
 
@@ -351,6 +351,7 @@ def test_a_container_limits_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_sizes_in_words() -> None:
     assert in_words(3.1 * 2**30) == "3.1 GiB"
     assert in_words(420 * 2**20) == "420 MiB"
+    assert in_words(1.6 * 2**20) == "1.6 MiB"
     assert in_words(289 * 2**10) == "289 KiB"
     assert replace(needing(2**30), disk_bytes=2**29).to_text() == (
         "1.0 GiB of memory (in all) and 512 MiB of disk"
