@@ -304,7 +304,8 @@ def estimates() -> Iterator[Piece]:
 
     path = RESULTS / "estimates.json"
     found: Mapping[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    for name, of in found.items():
+    for key, of in found.items():
+        name = f"{int(key):,}" if key.isdigit() else key
         for command in (each for each in COMMANDS if each in of):
             for what, stage in (("memory", of[command]["stage"]), ("disk", None)):
                 if what not in of[command]:
