@@ -191,8 +191,8 @@ class DenseVectors:
         Raises:
             ShapeError: The history is about another number of items.
         """
-        # Not numpy's product: the threads of its BLAS go on spinning for a while after each call, on
-        # the cores that FAISS is about to use.
+        # Not numpy's product: the threads of its BLAS go on spinning for a while after each call,
+        # on the cores that FAISS is about to use.
         from kgrec.merge import dense_scores
 
         if history.shape[1] != len(self.item_in):
