@@ -75,6 +75,19 @@ def test_with_an_exact_index_lists_are_brute_force(seed: int, k: int, share: flo
     assert not seen[rows, found].any()
 
 
+@pytest.mark.parametrize("strength", [3, 10, 30])
+def test_s_carries_what_the_index_kept_back_into_lists(strength: int) -> None:
+    rec = model(n_items=600, n_users=60)
+    rec = replace(rec, ranker=replace(rec.ranker, sparse=rec.ranker.sparse * np.float32(strength)))
+    users, everything = np.arange(60), np.ones(600, bool)
+    top = rec.top_k(users, 5)
+    asked = 5 + int(np.diff(rec.history.start).max()) + 64
+    _, retrieved = rec.index.search(rec.ranker.user_vectors(rec.history), asked)
+    listed = [np.isin(*pair) for pair in zip(top.items, retrieved, strict=True)]
+    assert 0 < np.mean(listed) < 1, "some of both"
+    assert top.scores == pytest.approx(brute_force(rec, users, 5, everything), rel=1e-4)
+
+
 def test_a_hundred_thousand_items_are_not_all_asked_for() -> None:
     rec = model(n_items=3000, n_users=8)
     top = rec.top_k(np.arange(8), 5)
